@@ -1,0 +1,1 @@
+"""A painted world with exact answers: scenes, their captions and pictures, and the training of the minis on them."""

@@ -1,0 +1,30 @@
+"""Pictures as tensors and back, and grids of them."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+
+def to_tensor(picture: Image.Image) -> Tensor:
+    """An RGB picture as (3, height, width), values in [-1, 1]."""
+    return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def to_pictures(tensor: Tensor) -> list[Image.Image]:
+    """(batch, 3, height, width) in [-1, 1] as RGB pictures; values outside are cut."""
+    values = ((tensor.detach().float().cpu().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return [Image.fromarray(value.permute(1, 2, 0).numpy()) for value in values]
+
+
+def save_grid(pictures: list[Image.Image], path: Path, columns: int) -> None:
+    """Write pictures of one size side by side, `columns` to a row."""
+    width, height = pictures[0].size
+    rows = -(-len(pictures) // columns)
+    grid = Image.new("RGB", (columns * (width + 2), rows * (height + 2)), "white")
+    for i, picture in enumerate(pictures):
+        grid.paste(picture, (i % columns * (width + 2), i // columns * (height + 2)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    grid.save(path)

@@ -1,0 +1,98 @@
+"""Train the VAE that all minis share: `python -m miniworld.train vae`."""
+
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from .checkpoint import load_checkpoint, save_checkpoint
+from .models import autocast, build_vae
+from .pictures import save_grid, to_pictures, to_tensor
+from .render import render
+from .scenes import sample_scene
+
+
+def train_vae(
+    folder: Path, checkpoint: Path, steps: int, batch: int = 32, crop: int = 64, seed: int = 0, device: str = "cpu"
+) -> None:
+    """Learn to squeeze scenes into latents 8 × smaller and back; saves `folder` in diffusers' format.
+
+    Crops of `crop` px from scenes of 128 px: the VAE is a convolution, what it learns on crops holds for pictures.
+    Loss: L1 + difference of neighbouring pixels (edges stay sharp) + 1e-6 × KL (the latents stay near a Gaussian).
+    """
+    torch.manual_seed(seed)
+    where = torch.device(device)
+    vae = build_vae().to(where)
+    average = build_vae().to(where).requires_grad_(False)
+    average.load_state_dict(vae.state_dict())
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=2e-3, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
+    modules = {"vae": vae, "average": average}
+    start = load_checkpoint(checkpoint, modules, [optimizer]) if checkpoint.exists() else 0
+
+    progress = tqdm(range(start, steps), initial=start, total=steps, desc="vae", unit="step")
+    last_save = time.monotonic()
+    for step in progress:
+        # Quick rise, then a cosine fall to zero.
+        rate = 2e-3 * min(1, (step + 1) / 50) * 0.5 * (1 + np.cos(np.pi * step / steps))
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        pictures = random_crops(batch, crop, f"{seed}/vae/{step}").to(where)
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        with autocast(where):
+            latents = vae.encode(pictures).latent_dist
+            noise = torch.randn(latents.mean.shape, generator=generator).to(where)
+            decoded = vae.decode(latents.mean + latents.std * noise).sample
+        loss = reconstruction_loss(decoded.float(), pictures) + 1e-6 * latents.kl().float().mean()
+        loss.backward()
+        nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        blend(average, vae, min(0.998, (step + 1) / (step + 10)))
+        progress.set_postfix(loss=f"{loss.item():.4f}")
+        if time.monotonic() - last_save > 120:
+            save_checkpoint(checkpoint, step + 1, modules, [optimizer])
+            last_save = time.monotonic()
+    save_checkpoint(checkpoint, steps, modules, [optimizer])
+
+    # Latents of unit spread are what the noise of flow matching is made for.
+    with torch.no_grad():
+        pictures = torch.stack([to_tensor(render(sample_scene(random.Random(f"scale/{i}")))) for i in range(128)])
+        latents = torch.cat([average.encode(part.to(where)).latent_dist.mean for part in pictures.split(32)])
+        average.register_to_config(scaling_factor=round(1 / latents.std().item(), 4))
+        decoded = average.decode(latents[:32]).sample.cpu()
+    print(f"vae: mean error {(decoded - pictures[:32]).abs().mean() / 2 * 255:.2f} of 255 grey levels, "
+          f"scaling factor {average.config.scaling_factor}")  # fmt: skip
+    pairs = torch.stack([pictures[:16], decoded[:16]], dim=1).flatten(0, 1)
+    save_grid(to_pictures(pairs), checkpoint.with_suffix(".png"), columns=8)
+    average.to(torch.bfloat16).save_pretrained(folder)
+
+
+def random_crops(batch: int, crop: int, seed: str) -> Tensor:
+    """`batch` crops of freshly painted scenes, values in [-1, 1]; the same seed gives the same crops."""
+    rng = random.Random(seed)
+    crops = []
+    while len(crops) < batch:
+        picture = render(sample_scene(rng))
+        for _ in range(4):
+            x, y = rng.randrange(0, picture.width - crop + 1, 2), rng.randrange(0, picture.height - crop + 1, 2)
+            crops.append(to_tensor(picture.crop((x, y, x + crop, y + crop))))
+    return torch.stack(crops[:batch])  # (batch, 3, crop, crop)
+
+
+def reconstruction_loss(decoded: Tensor, pictures: Tensor) -> Tensor:
+    """L1 over pixels and over the differences of neighbouring pixels."""
+    loss = F.l1_loss(decoded, pictures)
+    for dim in (2, 3):
+        loss = loss + F.l1_loss(decoded.diff(dim=dim), pictures.diff(dim=dim))
+    return loss
+
+
+@torch.no_grad()
+def blend(average: nn.Module, module: nn.Module, decay: float) -> None:
+    """Exponential moving average of the weights: average ← decay · average + (1 - decay) · module."""
+    torch._foreach_lerp_(list(average.parameters()), list(module.parameters()), 1 - decay)

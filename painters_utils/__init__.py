@@ -1,0 +1,1 @@
+"""See what the layers of a diffusion transformer do: reorder them, record them, compare the pictures."""

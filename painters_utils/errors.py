@@ -1,0 +1,15 @@
+"""One error for bad input: it says what was wrong and what to do."""
+
+from difflib import get_close_matches
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Raised before any expensive work starts. The message is one line: the bad value, then the remedy."""
+
+
+def unknown(kind: str, value: object, known: Iterable[str]) -> InputError:
+    """The error for a name nobody knows, with the nearest known names first."""
+    known = [str(name) for name in known]
+    near = get_close_matches(str(value), known, n=3) or known
+    return InputError(f"unknown {kind} {value!r}: choose one of {', '.join(near)}")

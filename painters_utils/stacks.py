@@ -1,0 +1,58 @@
+"""A transformer's stacks of blocks: find them, and put other blocks in their place for a while.
+
+A diffusers DiT runs `for block in self.transformer_blocks: ...`. Everything this project does to a
+model, reordering its layers or recording them, is therefore a matter of handing that loop another list.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from torch import nn
+
+from .errors import InputError, unknown
+
+
+def find_stacks(transformer: nn.Module) -> dict[str, nn.ModuleList]:
+    """The transformer's stacks by attribute name, in the order in which they run.
+
+    A stack is a `ModuleList` held directly by the transformer whose blocks are all of one class
+    (`transformer_blocks`, `single_transformer_blocks`, `joint_transformer_blocks`). Always the model's own
+    blocks, also while `in_place_of` shows others.
+    """
+    stacks = {}
+    for name, child in transformer.named_children():
+        if isinstance(child, nn.ModuleList) and len(child) and len({type(block) for block in child}) == 1:
+            stacks[name] = child
+    if not stacks:
+        raise InputError(f"{type(transformer).__name__} has no list of blocks to work on: give a DiT such as FLUX or SD3")
+    return stacks
+
+
+def get_stack(transformer: nn.Module, stack: str) -> nn.ModuleList:
+    """The model's own blocks of one stack; `InputError` names the stacks there are if it is unknown."""
+    stacks = find_stacks(transformer)
+    if stack not in stacks:
+        raise unknown("stack", stack, stacks)
+    return stacks[stack]
+
+
+@contextmanager
+def in_place_of(transformer: nn.Module, blocks: Mapping[str, Sequence[nn.Module]]) -> Iterator[None]:
+    """Let the transformer's forward run `blocks[stack]` instead of its own; undone on exit, also on error.
+
+    The lists are laid over the attribute in the instance's `__dict__`, which Python reads before
+    `nn.Module` looks among the registered children. So `state_dict`, `parameters` and `.to` see the
+    untouched model even inside the context, nothing is copied, and a call costs what it always did.
+    Nested contexts restore what they found.
+    """
+    found = {stack: vars(transformer).get(stack) for stack in blocks}
+    try:
+        for stack, modules in blocks.items():
+            vars(transformer)[stack] = nn.ModuleList(modules)
+        yield
+    finally:
+        for stack, before in found.items():
+            if before is None:
+                vars(transformer).pop(stack, None)
+            else:
+                vars(transformer)[stack] = before
