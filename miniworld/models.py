@@ -10,9 +10,11 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
+from painters_utils.pipelines import MINI_TOKENS
+
 from .scenes import vocabulary
 
-TEXT_TOKENS = 24  # the longest caption of `scenes.py` has 22 words, and an end mark follows
+TEXT_TOKENS = MINI_TOKENS  # the longest caption of `scenes.py` has 22 words, and an end mark follows
 PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"
 
 

@@ -1,20 +1,78 @@
-"""Train the VAE or a mini: `python -m miniworld.train vae`, then `python -m miniworld.train flux-mini`."""
+"""Train the minis from nothing: first the VAE that they share, then each mini.
+
+    python -m miniworld.train vae
+    python -m miniworld.train flux-mini
+    python -m miniworld.train flux-mini --device cuda --batch 256
+
+Every run shows its loss and speed, writes a grid of samples now and then to results/training/,
+and goes on from its last checkpoint there if it was stopped.
+"""
 
 import argparse
+import dataclasses
+import sys
 from pathlib import Path
 
+import torch
+
+from painters_utils.errors import InputError
+from painters_utils.pipelines import ROOT
+
+from .train_mini import Recipe, train_flux
 from .train_vae import train_vae
 
-ROOT = Path(__file__).parent.parent
+# Painters are quick to train badly: `smoke` shows within minutes that everything runs.
+SMOKE = {
+    "vae": {"steps": 20},
+    "flux-mini": {"stages": ((64, 20), (128, 10)), "batch": 8, "warmup": 5, "scenes": 64},
+}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["vae", "flux-mini"])
-    parser.add_argument("--steps", type=int)
-    args = parser.parse_args()
-    if args.what == "vae":
-        train_vae(ROOT / "results/vae", ROOT / "results/training/vae.safetensors", args.steps or 1500)
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["vae", "flux-mini"], help="what to train")
+    parser.add_argument("--profile", choices=["full", "smoke"], default="full", help="smoke: minutes, bad pictures")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
+    parser.add_argument("--batch", type=_positive, help="scenes a step")
+    parser.add_argument("--stages", type=_stages, help="picture sizes and steps, e.g. 64:3000,128:5000 (minis only)")
+    parser.add_argument("--steps", type=_positive, help="steps (VAE only)")
+    parser.add_argument("--rate", type=float, help="highest learning rate (minis only)")
+    parser.add_argument("--out", type=Path, default=ROOT / "data/models", help="folder for the finished weights")
+    parser.add_argument("--work", type=Path, default=ROOT / "results/training", help="folder for checkpoints, samples")
+    args = parser.parse_args(arguments)
+    changes = SMOKE[args.what] if args.profile == "smoke" else {}
+    vae_folder = args.work / "vae"
+    try:
+        args.work.mkdir(parents=True, exist_ok=True)
+        if args.what == "vae":
+            train_vae(vae_folder, args.work / "vae.safetensors", args.steps or changes.get("steps", 1500), device=args.device)
+            return
+        if not (vae_folder / "config.json").exists():
+            raise InputError(f"no VAE in {vae_folder}: run `python -m miniworld.train vae` first")
+        given = {key: getattr(args, key) for key in ("batch", "stages", "rate") if getattr(args, key)}
+        recipe = dataclasses.replace(Recipe(), **(changes | given))
+        train_flux(args.out / args.what, vae_folder, args.work / f"{args.what}.safetensors", recipe, args.device)
+    except (InputError, OSError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command goes on from the last checkpoint")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def _stages(text: str) -> tuple[tuple[int, int], ...]:
+    try:
+        stages = tuple((int(size), int(steps)) for size, steps in (part.split(":") for part in text.split(",")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list like 64:3000,128:5000") from None
+    if any(size % 16 or size < 32 or steps < 1 for size, steps in stages):
+        raise argparse.ArgumentTypeError(f"{text!r}: sizes are multiples of 16 from 32 px, steps above 0")
+    return stages
 
 
 if __name__ == "__main__":

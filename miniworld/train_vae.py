@@ -30,7 +30,7 @@ def train_vae(
     vae = build_vae().to(where)
     average = build_vae().to(where).requires_grad_(False)
     average.load_state_dict(vae.state_dict())
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=2e-3, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
     modules = {"vae": vae, "average": average}
     start = load_checkpoint(checkpoint, modules, [optimizer]) if checkpoint.exists() else 0
 
@@ -38,7 +38,7 @@ def train_vae(
     last_save = time.monotonic()
     for step in progress:
         # Quick rise, then a cosine fall to zero.
-        rate = 2e-3 * min(1, (step + 1) / 50) * 0.5 * (1 + np.cos(np.pi * step / steps))
+        rate = 1e-3 * min(1, (step + 1) / 50) * 0.5 * (1 + np.cos(np.pi * step / steps))
         for group in optimizer.param_groups:
             group["lr"] = rate
         pictures = random_crops(batch, crop, f"{seed}/vae/{step}").to(where)

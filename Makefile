@@ -1,0 +1,47 @@
+# Every command installs what it needs the first time it is called, into .venv, and nothing afterwards.
+#   make report MODELS=flux-mini SEEDS=2 PROFILE=smoke
+PYTHON  ?= python3
+PROFILE ?= default
+CORES   ?= all
+MODELS  ?=
+SEEDS   ?=
+STEPS   ?=
+VENV    := .venv
+RUN     := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help report test lab minis lint bench clean
+
+help: ## Show what can be made
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+# The stamp is younger than the pins, so a second call installs nothing and a changed pin installs again.
+$(VENV)/ready: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v >= (3, 11) or sys.exit("error: Python %d.%d is too old: install 3.11 or newer, or name one with PYTHON=python3.12" % v)'
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+report: $(VENV)/ready ## Run the study and write report/index.html (MODELS=, SEEDS=, STEPS=, PROFILE=smoke)
+	@$(RUN) -m painters_utils.run --profile "$(PROFILE)" --cores "$(CORES)" \
+		$(if $(MODELS),--models $(MODELS)) $(if $(SEEDS),--seeds "$(SEEDS)") $(if $(STEPS),--steps "$(STEPS)")
+
+test: $(VENV)/ready ## Run the tests and the linter
+	@$(RUN) -m ruff check .
+	@$(RUN) -m pytest -q
+
+lab: $(VENV)/ready ## Open the notebooks in JupyterLab
+	@$(RUN) -m ipykernel install --sys-prefix --name painters --display-name Painters >/dev/null
+	@$(RUN) -m jupyter lab --notebook-dir=notebooks
+
+minis: $(VENV)/ready ## Train the minis from nothing (PROFILE=smoke: minutes, bad pictures)
+	@$(RUN) -m miniworld.train vae --profile $(if $(filter smoke,$(PROFILE)),smoke,full)
+	@$(RUN) -m miniworld.train flux-mini --profile $(if $(filter smoke,$(PROFILE)),smoke,full)
+
+bench: $(VENV)/ready ## Measure what the engine and the recorder cost
+	@$(RUN) -m benchmarks.cost
+
+clean: ## Delete what runs left behind; keeps the weights, the report and .venv
+	rm -rf results .snakemake .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,0 +1,62 @@
+# models × notebooks → executed notebooks → one page. `make report` calls this; see config.yaml for what it runs.
+import json
+import shlex
+import sys
+
+from painters_utils.config import load_study
+from painters_utils.pipelines import ROOT, model_table
+
+STUDY = load_study(**config.get("study", {}))
+OUT = STUDY.out.relative_to(ROOT)
+
+# What every notebook builds on: a change in any of these runs the notebooks anew.
+# The page's own code is left out: rewording the page recomputes nothing.
+PAGE_ONLY = {"report.py", "run.py", "config.py"}
+ENGINE = [path for path in sorted((ROOT / "painters_utils").glob("*.py")) if path.name not in PAGE_ONLY]
+
+# A notebook that reads what another has computed waits for it.
+AFTER = {"03_clustering": ["02_similarity"], "04_skip": ["03_clustering"]}
+
+
+def weights(wildcards):
+    folder = ROOT / model_table()[wildcards.model]["path"]
+    return sorted(folder.rglob("*.safetensors")) + sorted(folder.rglob("*.json"))
+
+
+def arguments(wildcards):
+    parameters = STUDY.parameters(wildcards.model).items()
+    return " ".join("-p " + shlex.quote(f"{name}={json.dumps(value)}") for name, value in parameters)
+
+
+rule page:
+    input:
+        expand(OUT / "{model}/{notebook}.ipynb", model=STUDY.models, notebook=STUDY.notebooks),
+        ROOT / "painters_utils/report.py",
+        ROOT / "painters_utils/config.py",
+        ROOT / "data/models.yaml",
+        sorted((ROOT / "report").glob("template/**/*")),
+    output:
+        STUDY.page.relative_to(ROOT),
+    params:
+        study=STUDY.as_dict(),
+    shell:
+        "{sys.executable} -m painters_utils.report {STUDY.profile:q} --settings {params.settings:q}"
+
+
+rule notebook:
+    input:
+        lambda wildcards: [OUT / wildcards.model / f"{name}.ipynb" for name in AFTER.get(wildcards.notebook, [])
+                           if name in STUDY.notebooks],
+        ENGINE,
+        weights,
+        ROOT / "data/models.yaml",
+        ROOT / "requirements.txt",
+        source=ROOT / "notebooks/{notebook}.ipynb",
+    output:
+        OUT / "{model}/{notebook}.ipynb",
+    params:
+        arguments=arguments,
+    threads: workflow.cores
+    shell:
+        "OMP_NUM_THREADS={threads} {sys.executable} -m painters_utils.execute {wildcards.notebook}"
+        " --target {output:q} {params.arguments}"

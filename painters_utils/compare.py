@@ -1,0 +1,45 @@
+"""How far pictures are from their baselines, in numbers that mean something without knowing the model."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import bootstrap
+
+from .errors import InputError
+from .pipelines import Picture
+
+
+def change(baseline: Sequence[Picture], variant: Sequence[Picture]) -> np.ndarray:
+    """How much each picture changed: 0 = the baseline's own picture, 1 = as far from it as another prompt's picture.
+
+    The root mean square difference of a picture to the baseline of the same prompt and seed, divided by the
+    mean of that difference between baselines of different prompts. Shape (pictures,); NaN where a picture is not
+    finite. Raises `InputError` unless both lists hold the same prompts and seeds, of two prompts or more.
+    """
+    if [(p.prompt, p.seed) for p in baseline] != [(p.prompt, p.seed) for p in variant]:
+        raise InputError("baseline and variant hold other prompts or seeds: paint both with the same ones")
+    before, after = (np.stack([np.asarray(p.image, np.float32) for p in pictures]) for pictures in (baseline, variant))
+    prompts = np.array([p.prompt for p in baseline])
+    apart = _distances(before)[prompts[:, None] != prompts[None, :]]
+    if not apart.size:
+        raise InputError("all pictures show one prompt: two prompts at least are needed to scale a change")
+    changed = np.sqrt(np.square(after - before).mean((1, 2, 3))) / apart.mean()
+    return np.where([p.finite for p in variant], changed, np.nan)
+
+
+def _distances(pictures: np.ndarray) -> np.ndarray:
+    """Root mean square difference of all pairs: |a - b|² = |a|² + |b|² - 2ab."""
+    flat = pictures.reshape(len(pictures), -1).astype(np.float64)
+    squares = np.square(flat).sum(1)
+    return np.sqrt(np.maximum(squares[:, None] + squares - 2 * flat @ flat.T, 0) / flat.shape[1])
+
+
+def interval(values: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
+    """Mean and bootstrap 95 % interval over pictures (bias-corrected where the data allow it); NaN is left out."""
+    values = np.asarray(values, float)
+    values = values[np.isfinite(values)]
+    if len(values) < 3 or np.ptp(values) == 0:
+        mean = float(values.mean()) if len(values) else float("nan")
+        return mean, mean if len(values) > 2 else float("nan"), mean if len(values) > 2 else float("nan")
+    found = bootstrap((values,), np.mean, confidence_level=0.95, random_state=np.random.default_rng(seed), method="percentile")
+    return float(values.mean()), float(found.confidence_interval.low), float(found.confidence_interval.high)

@@ -1,0 +1,103 @@
+"""What a run of the study does: config.yaml, a profile and the command line, checked before anything starts."""
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import yaml
+
+from .errors import InputError, unknown
+from .pipelines import ROOT, call_settings, check_words, model_table, require_positive
+
+REPORT = ROOT / "report"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A checked configuration. `out` holds what the run computes, `page` is the report it ends in."""
+
+    profile: str
+    models: list[str]
+    notebooks: list[str]
+    prompts: list[str]
+    seeds: int
+    steps: int | None
+    out: Path
+    page: Path
+    figures: Path
+
+    def parameters(self, model: str) -> dict:
+        """The parameters that every notebook takes (`out` is the model's own folder)."""
+        return {
+            "model": model,
+            "prompts": self.prompts,
+            "seeds": list(range(self.seeds)),
+            "steps": self.steps,
+            "out": str(self.out / model),
+        }
+
+    def as_dict(self) -> dict:
+        """Plain values, for Snakemake and for the page's footer."""
+        return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(self).items()}
+
+
+def load_study(profile: str = "default", **changes: object) -> Study:
+    """Read config.yaml, lay the profile and then `changes` (those that are not None) over it, and check it all.
+
+    Raises `InputError` for an unknown profile, key, model, notebook or word, a number that is not positive and a
+    folder that cannot be written.
+    """
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    profiles = config.pop("profiles")
+    if profile not in profiles:
+        raise unknown("profile", profile, profiles)
+    for key in profiles[profile] | changes:
+        if key not in config:
+            raise unknown("setting", key, config)
+    config |= profiles[profile] | {key: value for key, value in changes.items() if value is not None}
+
+    own = profile == "default"
+    out = ROOT / "results" / profile
+    study = Study(
+        profile=profile,
+        out=out,
+        page=REPORT / "index.html" if own else out / "report/index.html",
+        figures=ROOT / "figures" if own else out / "figures",
+        **config,
+    )
+    check_study(study)
+    return study
+
+
+def check_study(study: Study) -> None:
+    """Everything that can be known to fail before the first notebook runs."""
+    for name, values in (("models", study.models), ("notebooks", study.notebooks), ("prompts", study.prompts)):
+        if not isinstance(values, list) or not values:
+            raise InputError(f"{name} is {values!r}: give a list of at least one")
+    require_positive("seeds", study.seeds)
+    if study.steps is not None:
+        require_positive("steps", study.steps)
+    known = [path.stem for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
+    for notebook in study.notebooks:
+        if notebook not in known:
+            raise unknown("notebook", notebook, known)
+    table = model_table()
+    for model in study.models:
+        call_settings(model)
+        folder = ROOT / table[model]["path"]
+        if not (folder / "model_index.json").exists():
+            raise InputError(f"no weights of {model!r} in {folder.relative_to(ROOT)}: train them with `make minis`")
+        if table[model].get("mini"):
+            check_words(study.prompts, folder / "tokenizer_2/tokenizer.json")
+    for folder in (study.out, study.page.parent, study.figures):
+        require_writable(folder)
+
+
+def require_writable(folder: Path) -> None:
+    """Refuse a folder that cannot be made or written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {folder} ({error.strerror}): choose another") from error
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"cannot write to the folder {folder}: change its permissions or choose another")

@@ -1,0 +1,62 @@
+"""Run one notebook with papermill: `python -m painters_utils.execute 02_similarity --model flux-mini`.
+
+papermill only warns of an unknown parameter and leaves its output behind when a cell fails; here the first is
+an error before anything runs, and an unfinished notebook never takes the place of a finished one.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import papermill
+import yaml
+from papermill.exceptions import PapermillExecutionError
+
+from .errors import InputError, unknown
+from .pipelines import ROOT
+
+
+def execute_notebook(notebook: Path, target: Path, parameters: dict) -> None:
+    """Run `notebook` with `parameters` and write it, outputs included, to `target`.
+
+    Raises `InputError` for a parameter that the notebook does not declare, `PapermillExecutionError` if a cell
+    fails; the notebook up to that cell is then kept beside the target, as *.failed.ipynb.
+    """
+    declared = papermill.inspect_notebook(notebook)
+    for name in parameters:
+        if name not in declared:
+            raise unknown(f"parameter of {notebook.name}", name, declared)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_suffix(".failed.ipynb")
+    papermill.execute_notebook(
+        notebook, unfinished, parameters, kernel_name="python3", cwd=ROOT, progress_bar={"desc": target.stem, "leave": True}
+    )
+    os.replace(unfinished, target)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("notebook", help="name of a notebook, e.g. 02_similarity")
+    parser.add_argument("--target", type=Path, help="where the executed notebook goes (default: results/NAME.ipynb)")
+    parser.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="value in YAML")
+    args = parser.parse_args(arguments)
+    try:
+        known = {path.stem: path for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
+        if args.notebook not in known:
+            raise unknown("notebook", args.notebook, known)
+        for parameter in args.parameter:
+            if "=" not in parameter:
+                raise InputError(f"parameter {parameter!r} has no value: write it as name=value")
+        parameters = {name: yaml.safe_load(value) for name, value in (p.split("=", 1) for p in args.parameter)}
+        execute_notebook(known[args.notebook], args.target or ROOT / f"results/{args.notebook}.ipynb", parameters)
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    except PapermillExecutionError as error:
+        # Bad input found inside a notebook is as short an error as any other; for the rest the cell is shown.
+        known_error = error.ename in ("InputError", "KeyboardInterrupt")
+        sys.exit(f"error: {error.evalue}" if known_error else f"error: {args.notebook} failed: {error}")
+
+
+if __name__ == "__main__":
+    main()

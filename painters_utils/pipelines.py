@@ -1,0 +1,162 @@
+"""Load a model by name and paint prompts with it: the same noise for the same prompt and seed, always."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+import torch
+import yaml
+from diffusers import DiffusionPipeline
+from diffusers.utils import logging as diffusers_logging
+from PIL import Image, ImageDraw
+from safetensors import SafetensorError
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tqdm.auto import tqdm
+from transformers.utils import logging as transformers_logging
+
+from .errors import InputError, unknown
+
+ROOT = Path(__file__).parent.parent
+MINI_TOKENS = 24  # what the minis' text encoders were trained to read, end mark included
+
+# Both libraries remark on optional packages that nothing here uses; errors still come through.
+diffusers_logging.set_verbosity_error()
+transformers_logging.set_verbosity_error()
+
+
+def model_table() -> dict[str, dict]:
+    """The rows of `data/models.yaml`: title, path, call settings and whether the model is a mini."""
+    return yaml.safe_load((ROOT / "data/models.yaml").read_text())
+
+
+def model_row(name: str) -> dict:
+    """One row of the model table; an unknown name is an `InputError`."""
+    table = model_table()
+    if name not in table:
+        raise unknown("model", name, table)
+    return table[name]
+
+
+def call_settings(name: str, **changes: object) -> dict:
+    """How the model's pipeline is called (steps, guidance, size); `changes` that are None leave the table's value."""
+    settings = model_row(name)["call"] | {key: value for key, value in changes.items() if value is not None}
+    for key in ("num_inference_steps", "height", "width"):
+        require_positive(key, settings[key])
+    return settings
+
+
+def load_pipeline(name: str, dtype: torch.dtype = torch.float32, device: str | None = None) -> DiffusionPipeline:
+    """The model's stock diffusers pipeline, on the GPU if there is one. Reads safetensors only, never a model hub.
+
+    Raises `InputError` if the name is unknown or the weights are missing or damaged.
+    """
+    folder = ROOT / model_row(name)["path"]
+    if not (folder / "model_index.json").exists():
+        raise InputError(f"no weights of {name!r} in {folder.relative_to(ROOT)}: train them with `make minis`")
+    try:
+        pipe = DiffusionPipeline.from_pretrained(folder, torch_dtype=dtype, use_safetensors=True, local_files_only=True)
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"the weights of {name!r} are damaged ({reason}): check them out again or retrain") from error
+    pipe.set_progress_bar_config(disable=True)
+    return pipe.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One painted picture; `finite` is False if the model returned NaN or infinity, `image` then says so."""
+
+    prompt: str
+    seed: int
+    image: Image.Image
+    finite: bool = True
+
+
+def noise_generator(prompt: str, seed: int) -> torch.Generator:
+    """A CPU generator for one picture: its noise depends on the prompt and the seed and on nothing else."""
+    digest = hashlib.sha256(f"{seed}/{prompt}".encode()).digest()
+    return torch.Generator("cpu").manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def paint(
+    pipe: DiffusionPipeline, prompts: Sequence[str], seeds: Sequence[int], batch: int = 16, desc: str = "painting",
+    **call: object,
+) -> list[Picture]:  # fmt: skip
+    """Paint every prompt with every seed, prompt after prompt; `call` goes to the pipeline (see `call_settings`).
+
+    A picture is the same whatever the batch and the order of the prompts, up to rounding: matrix products of
+    another shape add up in another order (differences of at most 2 of 255 grey levels, see the tests).
+    """
+    check_prompts(pipe, prompts)
+    if not seeds:
+        raise InputError("no seeds: give at least one, as in [0]")
+    for seed in seeds:
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise InputError(f"seed {seed!r} is not a whole number from 0 upwards")
+    require_positive("batch", batch)
+    jobs = [(prompt, seed) for prompt in prompts for seed in seeds]
+    pictures = []
+    with tqdm(total=len(jobs), desc=desc, unit="picture", leave=False, disable=len(jobs) <= batch) as progress:
+        for start in range(0, len(jobs), batch):
+            part = jobs[start : start + batch]
+            generators = [noise_generator(prompt, seed) for prompt, seed in part]
+            images = pipe(prompt=[prompt for prompt, _ in part], generator=generators, output_type="pt", **call).images
+            pictures += [_picture(*job, image) for job, image in zip(part, images, strict=True)]
+            progress.update(len(part))
+    return pictures
+
+
+def _picture(prompt: str, seed: int, image: torch.Tensor) -> Picture:
+    if not image.isfinite().all():
+        return Picture(prompt, seed, _not_a_number(image.shape[-1], image.shape[-2]), finite=False)
+    pixels = (image.float().cpu() * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    return Picture(prompt, seed, Image.fromarray(pixels))
+
+
+def _not_a_number(width: int, height: int) -> Image.Image:
+    """What stands where there is no picture: nobody should take it for a black one."""
+    sign = Image.new("RGB", (width, height), (228, 224, 220))
+    draw = ImageDraw.Draw(sign)
+    draw.line([(0, 0), (width, height)], fill=(200, 60, 50), width=max(1, width // 64))
+    draw.line([(0, height), (width, 0)], fill=(200, 60, 50), width=max(1, width // 64))
+    draw.text((width / 2, height / 2), "not finite", fill=(60, 20, 20), anchor="mm", stroke_width=2, stroke_fill="white")
+    return sign
+
+
+def check_prompts(pipe: DiffusionPipeline, prompts: Sequence[str]) -> None:
+    """Refuse what a model cannot read: an empty prompt; for a mini also unknown words and too long a prompt."""
+    tokenizer = getattr(pipe, "tokenizer_2", None) or pipe.tokenizer
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    check_words(prompts, backend)
+
+
+def check_words(prompts: Sequence[str], tokenizer: Tokenizer | Path | None) -> None:
+    """`check_prompts` for a tokenizer or its `tokenizer.json`: no model needs to be loaded to check a word."""
+    if isinstance(prompts, str) or not prompts:
+        raise InputError(f"prompts must be a non-empty list of texts, not {prompts!r}")
+    for prompt in prompts:
+        if not isinstance(prompt, str) or not prompt.strip():
+            raise InputError(f"prompt {prompt!r} is empty or no text: write what to paint")
+    if isinstance(tokenizer, Path):
+        tokenizer = Tokenizer.from_file(str(tokenizer))
+    if tokenizer is None or not isinstance(tokenizer.model, WordLevel):
+        return  # only the minis read whole words
+    known = tokenizer.get_vocab()
+    for prompt in prompts:
+        words = [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(prompt.lower())]
+        strange = [word for word in dict.fromkeys(words) if word not in known]
+        if strange:
+            plain = [word for word in known if word.isalpha()]
+            near = "; ".join(f"{word!r} (nearest: {', '.join(get_close_matches(word, plain, 3, 0.4)) or 'none'})" for word in strange)
+            raise InputError(f"prompt {prompt!r} has words that a mini does not know: {near}")
+        if len(words) >= MINI_TOKENS:
+            raise InputError(f"prompt {prompt!r} has {len(words)} words: a mini reads {MINI_TOKENS - 1} at most")
+
+
+def require_positive(name: str, value: object) -> None:
+    """Refuse anything but a whole number above zero."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InputError(f"{name} is {value!r}: give a whole number above 0")

@@ -1,0 +1,43 @@
+"""`make report`: check the configuration, then let Snakemake run what is missing or out of date."""
+
+import argparse
+import json
+import subprocess
+import sys
+
+from .config import load_study
+from .errors import InputError
+from .pipelines import ROOT
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="make report", description=__doc__)
+    parser.add_argument("--profile", default="default", help="a profile of config.yaml")
+    parser.add_argument("--models", nargs="+", help="models to study")
+    parser.add_argument("--seeds", help="pictures per prompt")
+    parser.add_argument("--steps", help="denoising steps")
+    parser.add_argument("--cores", default="all", help="processor cores to use")
+    args = parser.parse_args(arguments)
+    try:
+        study = load_study(args.profile, models=args.models, seeds=_number(args.seeds), steps=_number(args.steps))
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    settings = {"profile": args.profile, "models": study.models, "seeds": study.seeds, "steps": study.steps}
+    command = [
+        sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(ROOT),
+        "--cores", args.cores, "--rerun-incomplete", "--quiet", "rules", "host", "progress",
+        "--config", f"study={json.dumps(settings)}",
+    ]  # fmt: skip
+    sys.exit(subprocess.run(command).returncode)
+
+
+def _number(text: str | None) -> int | str | None:
+    """A whole number if it is one; anything else goes on as it is, for the check to name it."""
+    try:
+        return None if text is None else int(text)
+    except ValueError:
+        return text
+
+
+if __name__ == "__main__":
+    main()

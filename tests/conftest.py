@@ -1,0 +1,128 @@
+"""Toy models for every test: the three real classes at their real depth, a few channels wide."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import pytest
+import torch
+from diffusers import AuraFlowTransformer2DModel, FluxTransformer2DModel, SD3Transformer2DModel
+from torch import Tensor, nn
+
+BATCH, TEXT, SIDE, WIDTH = 2, 3, 4, 16  # prompts, text tokens, image tokens along one side, channels
+SIZES = dict(num_attention_heads=2, attention_head_dim=WIDTH // 2, joint_attention_dim=WIDTH, in_channels=4)
+
+
+class Toy(NamedTuple):
+    """A transformer and the arguments of its forward; unpacks as `transformer, inputs = toy`."""
+
+    transformer: nn.Module
+    inputs: dict[str, Tensor]
+
+    def output(self) -> Tensor:
+        """The predicted velocity: (batch, tokens, channels) for FLUX, (batch, channels, height, width) otherwise."""
+        with torch.no_grad():
+            return self.transformer(**self.inputs, return_dict=False)[0]
+
+
+def toy_flux() -> Toy:
+    """FLUX's depth: `transformer_blocks` 19, `single_transformer_blocks` 38."""
+    draw = seeded_normal()
+    rows, columns = torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij")
+    inputs = dict(
+        hidden_states=draw(BATCH, SIDE * SIDE, 4),
+        encoder_hidden_states=draw(BATCH, TEXT, WIDTH),
+        pooled_projections=draw(BATCH, WIDTH),
+        timestep=torch.full((BATCH,), 0.5),
+        img_ids=torch.stack([torch.zeros_like(rows), rows, columns], dim=-1).reshape(-1, 3).float(),
+        txt_ids=torch.zeros(TEXT, 3),
+    )
+    transformer = FluxTransformer2DModel(
+        num_layers=19, num_single_layers=38, pooled_projection_dim=WIDTH, axes_dims_rope=(2, 2, 4), **SIZES
+    )
+    return Toy(with_random_weights(transformer), inputs)
+
+
+def toy_sd3() -> Toy:
+    """SD3-medium's depth: `transformer_blocks` 24, the last of which returns no text stream."""
+    draw = seeded_normal()
+    inputs = dict(
+        hidden_states=draw(BATCH, 4, 2 * SIDE, 2 * SIDE),
+        encoder_hidden_states=draw(BATCH, TEXT, WIDTH),
+        pooled_projections=draw(BATCH, WIDTH),
+        timestep=torch.full((BATCH,), 500.0),
+    )
+    transformer = SD3Transformer2DModel(
+        num_layers=24, sample_size=8, pos_embed_max_size=8, out_channels=4,
+        caption_projection_dim=WIDTH, pooled_projection_dim=WIDTH, **SIZES,
+    )  # fmt: skip
+    return Toy(with_random_weights(transformer), inputs)
+
+
+def toy_auraflow() -> Toy:
+    """AuraFlow's depth: `joint_transformer_blocks` 4, `single_transformer_blocks` 32."""
+    draw = seeded_normal()
+    inputs = dict(
+        hidden_states=draw(BATCH, 4, 2 * SIDE, 2 * SIDE),
+        encoder_hidden_states=draw(BATCH, TEXT, WIDTH),
+        timestep=torch.full((BATCH,), 0.5),
+    )
+    transformer = AuraFlowTransformer2DModel(
+        num_mmdit_layers=4, num_single_dit_layers=32, sample_size=8, pos_embed_max_size=64, out_channels=4,
+        caption_projection_dim=WIDTH, **SIZES,
+    )  # fmt: skip
+    return Toy(with_random_weights(transformer), inputs)
+
+
+TOYS: dict[str, Callable[[], Toy]] = {"flux": toy_flux, "sd3": toy_sd3, "auraflow": toy_auraflow}
+
+
+def seeded_normal() -> Callable[..., Tensor]:
+    """A `torch.randn` with a fresh generator of its own, so that no toy depends on what was drawn before it."""
+    generator = torch.Generator().manual_seed(0)
+    return lambda *shape: torch.randn(*shape, generator=generator)
+
+
+@torch.no_grad()
+def with_random_weights(transformer: nn.Module) -> nn.Module:
+    """Every parameter drawn anew, also those that start at zero, so that each layer changes the output."""
+    draw = seeded_normal()
+    for parameter in transformer.parameters():
+        parameter.copy_(0.1 * draw(*parameter.shape))
+    return transformer.eval()
+
+
+@pytest.fixture(scope="session")
+def shared_toys() -> dict[str, tuple[Toy, Tensor]]:
+    """Each toy is built once for all tests, beside the output it had when it was new."""
+    toys = {name: build() for name, build in TOYS.items()}
+    return {name: (toy, toy.output()) for name, toy in toys.items()}
+
+
+def lend(toy: Toy, untouched: Tensor) -> Iterator[Toy]:
+    """Hand out a shared toy; the test that leaves a change in it is the test that fails."""
+    yield toy
+    assert torch.equal(toy.output(), untouched), "the test left its changes in the shared toy model"
+
+
+@pytest.fixture(params=TOYS)
+def toy(request: pytest.FixtureRequest, shared_toys: dict) -> Iterator[Toy]:
+    """Each of the three toys in turn: shared, so leave it as you found it (or work on a `deepcopy`)."""
+    yield from lend(*shared_toys[request.param])
+
+
+@pytest.fixture
+def flux(shared_toys: dict) -> Iterator[Toy]:
+    """The FLUX toy alone, on the same terms."""
+    yield from lend(*shared_toys["flux"])
+
+
+@pytest.fixture
+def sd3(shared_toys: dict) -> Iterator[Toy]:
+    """The SD3 toy alone, on the same terms."""
+    yield from lend(*shared_toys["sd3"])
+
+
+@pytest.fixture
+def auraflow(shared_toys: dict) -> Iterator[Toy]:
+    """The AuraFlow toy alone, on the same terms."""
+    yield from lend(*shared_toys["auraflow"])

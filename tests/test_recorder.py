@@ -1,0 +1,461 @@
+"""The recorder equals a plain float64 computation, changes nothing, and forgets what it no longer needs."""
+
+import weakref
+from collections import defaultdict
+from contextlib import ExitStack, contextmanager
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+from conftest import Toy
+from torch import Tensor, nn
+
+from painters_utils.errors import InputError
+from painters_utils.orders import layer_order
+from painters_utils.recorder import AVERAGES, MEASURES, Recording, record_activations
+from painters_utils.stacks import find_stacks, in_place_of
+
+TIMESTEPS = (0.9, 0.5, 0.2)
+JOINT = "AuraFlowSingleTransformerBlock"  # returns one tensor; all other blocks of the toys return (text, image)
+
+
+# -- the reference: keep everything, compare in Python loops --------------------------------------------------
+
+
+def denoise(toy: Toy, batches=(2, 4), timesteps=TIMESTEPS, **changes: Tensor) -> None:
+    """One call per entry of `batches`: every step on other latents, each call on other prompts."""
+    draw = torch.Generator().manual_seed(1)
+    dtype = next(toy.transformer.parameters()).dtype
+    with torch.no_grad():
+        for batch in batches:
+            fixed = {}
+            for name, value in toy.inputs.items():
+                if name not in ("img_ids", "txt_ids"):
+                    fixed[name] = torch.randn(batch, *value.shape[1:], generator=draw)
+                    value = fixed[name]
+                fixed[name] = value.to(dtype)
+            for timestep in timesteps:
+                fixed["hidden_states"] = torch.randn(fixed["hidden_states"].shape, generator=draw).to(dtype)
+                toy.transformer(**fixed | {"timestep": torch.full((batch,), timestep)} | changes, return_dict=False)
+
+
+@contextmanager
+def everything_kept(transformer: nn.Module):
+    """Every output of every block of every step by plain hooks: [(batch, {stream: [tensor of each layer]})]."""
+    steps, now = [], defaultdict(list)
+
+    def keep(block, args, output):
+        text, image = (None, None) if isinstance(output, Tensor) else output
+        joint = output if isinstance(output, Tensor) else None
+        for stream, tensor in (("text", text), ("image", image), ("joint", joint)):
+            if tensor is not None:
+                now[stream].append(tensor.detach().double().numpy())
+
+    def end(*_):
+        steps.append(dict(now))
+        now.clear()
+
+    with ExitStack() as stack:
+        for blocks in find_stacks(transformer).values():
+            for block in blocks:
+                stack.enter_context(block.register_forward_hook(keep))
+        stack.enter_context(transformer.register_forward_hook(end))
+        yield steps
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    """Mean over tokens of the cosine of (tokens, channels) vectors; 0 where one has no length."""
+    lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
+    return np.divide((a * b).sum(-1), lengths, out=np.zeros_like(lengths), where=lengths > 0).mean()
+
+
+def linear_cka(a: np.ndarray, b: np.ndarray) -> float:
+    """Kornblith et al. 2019, equation 5 with linear kernels, in its feature-by-feature form."""
+    a, b = a - a.mean(0), b - b.mean(0)
+    return (np.linalg.norm(a.T @ b) ** 2) / (np.linalg.norm(a.T @ a) * np.linalg.norm(b.T @ b))
+
+
+PLAIN = {
+    "cosine": cosine,
+    "centred cosine": lambda a, b: cosine(a - a.mean(0), b - b.mean(0)),
+    "linear CKA": linear_cka,
+}
+
+
+def matrix(layers: list[np.ndarray], measure: str = "cosine") -> np.ndarray:
+    """Every pair of layers (tokens, channels), one at a time."""
+    result = np.zeros((len(layers), len(layers)))
+    for i in range(len(layers)):
+        for j in range(i + 1):
+            result[i, j] = result[j, i] = PLAIN[measure](layers[i], layers[j])
+    return result
+
+
+def reference(steps: list[dict], stream: str, average: str, half: slice, measure="cosine", per_call=len(TIMESTEPS)):
+    """The mean similarity by its definition. `half` picks the pictures of a step: callable on the batch size."""
+    calls = [steps[start : start + per_call] for start in range(0, len(steps), per_call)]
+    calls = [[[layer[half(len(layer))] for layer in step[stream]] for step in call] for call in calls]  # (B, N, D) each
+    weighted = []
+    for call in calls:
+        pictures = range(len(call[0][0]))
+        if average == "after":
+            weighted += [(matrix([layer[p] for layer in step], measure), 1) for step in call for p in pictures]
+        if average == "inputs":
+            weighted += [(matrix([layer.mean(0) for layer in step], measure), len(pictures)) for step in call]
+        if average == "timesteps":
+            means = np.mean(call, axis=0)  # (L, B, N, D)
+            weighted += [(matrix(list(means[:, p]), measure), 1) for p in pictures]
+    if average == "both":
+        flat = [[np.concatenate(layer) for layer in zip(*call, strict=True)] for call in calls]  # (steps·B, N, D)
+        weighted = [(matrix([np.concatenate(layer).mean(0) for layer in zip(*flat, strict=True)], measure), 1)]
+    return sum(result * weight for result, weight in weighted) / sum(weight for _, weight in weighted)
+
+
+WHOLE = slice(None)
+HALVES = {
+    "conditional": lambda batch: slice(batch // 2, None),
+    "unconditional": lambda batch: slice(0, batch // 2),
+}
+
+
+# -- the numbers ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("guided", [False, True], ids=["unguided", "guided"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+def test_equals_the_plain_computation(toy, guided, dtype):
+    if dtype != torch.float32:
+        toy = Toy(deepcopy(toy.transformer).to(dtype), toy.inputs)
+    with everything_kept(toy.transformer) as steps, record_activations(toy.transformer, guided) as recording:
+        denoise(toy)
+    assert set(recording.streams) == set(steps[0])
+    halves = HALVES if guided else {"conditional": lambda batch: WHOLE}
+    for half, pick in halves.items():
+        for stream in recording.streams:
+            for average in AVERAGES:
+                found = recording.similarity(stream, average, half)
+                assert found.dtype == np.float64
+                np.testing.assert_allclose(found, reference(steps, stream, average, pick), atol=1e-5, err_msg=average)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_measures_equal_the_plain_computation(auraflow, measure):
+    with everything_kept(auraflow.transformer) as steps:
+        with record_activations(auraflow.transformer, measure=measure) as recording:
+            denoise(auraflow)
+    for stream in ("image", "joint"):
+        for average in AVERAGES:
+            expected = reference(steps, stream, average, lambda batch: WHOLE, measure)
+            np.testing.assert_allclose(recording.similarity(stream, average), expected, atol=1e-5, err_msg=average)
+
+
+def test_each_timestep_on_its_own(sd3):
+    with everything_kept(sd3.transformer) as steps, record_activations(sd3.transformer) as recording:
+        denoise(sd3)
+    np.testing.assert_allclose(recording.timesteps, TIMESTEPS)
+    for average in ("after", "inputs"):
+        found = recording.per_timestep("image", average)
+        assert found.shape == (3, 24, 24)
+        for index in range(3):
+            expected = reference(steps[index::3], "image", average, lambda batch: WHOLE, per_call=1)
+            np.testing.assert_allclose(found[index], expected, atol=1e-5)
+    for index in range(3):
+        lengths = [np.linalg.norm(np.concatenate(layer), axis=-1).mean()
+                   for layer in zip(*(step["text"] for step in steps[index::3]), strict=True)]  # fmt: skip
+        np.testing.assert_allclose(recording.norms("text")[index], lengths, rtol=1e-5)
+    with pytest.raises(InputError, match="choose 'after' or 'inputs'"):
+        recording.per_timestep("image", "both")
+
+
+def test_many_tokens_are_compared_in_chunks(flux, monkeypatch):
+    whole, chunked = [], []
+    for values, found in ((2**17, whole), (3 * 16, chunked)):
+        monkeypatch.setattr("painters_utils.recorder.CHUNK", values)
+        with record_activations(flux.transformer) as recording:
+            flux.output()
+        found.append(recording.similarity("image"))
+    np.testing.assert_allclose(chunked[0], whole[0], atol=1e-6)
+
+
+def test_a_matrix_spans_the_stacks_and_is_sliced_by_one(flux):
+    with record_activations(flux.transformer) as recording:
+        flux.output()
+    whole = recording.similarity("image")
+    assert whole.shape == (57, 57)
+    assert recording.layers("image")[18:20] == [("transformer_blocks", 18), ("single_transformer_blocks", 0)]
+    np.testing.assert_array_equal(recording.similarity("image", stack="transformer_blocks"), whole[:19, :19])
+    np.testing.assert_array_equal(recording.similarity("image", stack="single_transformer_blocks"), whole[19:, 19:])
+    assert recording.layers("text", "single_transformer_blocks")[-1] == ("single_transformer_blocks", 37)
+    assert recording.norms("image", stack="transformer_blocks").shape == (1, 19)
+
+
+@pytest.mark.parametrize("timesteps, batches", [((0.7,), (2, 2)), ((0.7, 0.3), (2, 4)), ((0.7, 0.7001), (2,))])
+def test_a_call_ends_when_the_timestep_does_not_go_down(sd3, timesteps, batches):
+    per_call = 1 if timesteps[-1] >= timesteps[0] else len(timesteps)
+    with everything_kept(sd3.transformer) as steps, record_activations(sd3.transformer) as recording:
+        denoise(sd3, batches, timesteps)
+    expected = reference(steps, "image", "timesteps", lambda batch: WHOLE, per_call=per_call)
+    np.testing.assert_allclose(recording.similarity("image", "timesteps"), expected, atol=1e-5)
+
+
+def test_a_call_ends_when_the_batch_changes(sd3):
+    with everything_kept(sd3.transformer) as steps, record_activations(sd3.transformer) as recording:
+        denoise(sd3, [2], [0.9])
+        denoise(sd3, [3], [0.8])
+    expected = reference(steps, "image", "timesteps", lambda batch: WHOLE, per_call=1)
+    np.testing.assert_allclose(recording.similarity("image", "timesteps"), expected, atol=1e-5)
+
+
+# -- what cannot be compared ----------------------------------------------------------------------------------
+
+
+def test_vectors_without_length_are_similar_to_nothing(sd3):
+    with block_replaced(sd3, 3, lambda text, image: (text, torch.zeros_like(image))):
+        with record_activations(sd3.transformer) as recording:
+            sd3.output()
+    assert recording.finite
+    assert not recording.similarity("image")[3].any()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_nan_and_infinity_are_flagged_once(sd3, value):
+    with pytest.warns(RuntimeWarning, match=r"transformer_blocks 20 \(image\) at timestep 500 on") as warned:
+        with block_replaced(sd3, 20, lambda text, image: (text, torch.full_like(image, value))):
+            with record_activations(sd3.transformer) as recording:
+                sd3.output()
+                sd3.output()
+    assert len(warned) == 1 and not recording.finite
+    assert np.isnan(recording.similarity("image")[20:]).all()
+    assert np.isfinite(recording.similarity("image")[:20, :20]).all()
+
+
+def block_replaced(toy: Toy, index: int, function):
+    blocks = list(toy.transformer.transformer_blocks)
+    blocks[index] = Always(function)
+    return in_place_of(toy.transformer, {"transformer_blocks": blocks})
+
+
+class Always(nn.Module):
+    """A block that returns a function of (text, image) and nothing else."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, hidden_states, encoder_hidden_states, **others):
+        return self.function(encoder_hidden_states, hidden_states)
+
+
+# -- undone, nested, reordered --------------------------------------------------------------------------------
+
+
+def test_changes_nothing_and_leaves_nothing(toy):
+    before = toy.output()
+    attributes = set(vars(toy.transformer))
+    with record_activations(toy.transformer):
+        assert torch.equal(toy.output(), before)
+    with pytest.raises(KeyError):
+        with record_activations(toy.transformer):
+            raise KeyError
+    assert set(vars(toy.transformer)) == attributes
+    assert not toy.transformer._forward_hooks and not toy.transformer._forward_pre_hooks
+    assert torch.equal(toy.output(), before)
+
+
+def test_recordings_nest(flux):
+    with record_activations(flux.transformer) as alone:
+        flux.output()
+    with record_activations(flux.transformer) as outer:
+        with record_activations(flux.transformer, measure="centred cosine") as inner:
+            flux.output()
+    np.testing.assert_array_equal(outer.similarity("image"), alone.similarity("image"))
+    assert np.abs(inner.similarity("image") - alone.similarity("image")).max() > 0.01
+
+
+def test_a_reordered_run_is_recorded_position_by_position(flux):
+    order = [0, 1, 1, 5, 4, 18]
+    with layer_order(flux.transformer, {"transformer_blocks": order}):
+        with everything_kept(flux.transformer) as steps, record_activations(flux.transformer) as recording:
+            denoise(flux)
+        reordered = flux.output()
+    assert not torch.equal(reordered, flux.output())
+    assert recording.layers("image", "transformer_blocks") == [("transformer_blocks", place) for place in range(6)]
+    expected = reference(steps, "image", "after", lambda batch: WHOLE)
+    np.testing.assert_allclose(recording.similarity("image"), expected, atol=1e-5)
+
+
+def test_parallel_groups_are_one_layer_each(auraflow):
+    with layer_order(auraflow.transformer, {"joint_transformer_blocks": [0, [1, 2], 3]}):
+        with record_activations(auraflow.transformer) as recording:
+            auraflow.output()
+    assert {stream: len(layers) for stream, layers in recording.streams.items()} == {"image": 3, "text": 3, "joint": 32}
+
+
+def test_an_order_inside_the_recording_is_refused(flux):
+    with record_activations(flux.transformer):
+        with layer_order(flux.transformer, {"transformer_blocks": [0, 1]}):
+            with pytest.raises(InputError, match="inside `layer_order`"):
+                flux.output()
+
+
+def test_compiled_blocks_are_recorded(auraflow):
+    transformer = deepcopy(auraflow.transformer)
+    with record_activations(transformer) as eager:
+        Toy(transformer, auraflow.inputs).output()
+    for block in transformer.single_transformer_blocks:
+        block.compile(backend="eager")
+    with record_activations(transformer) as compiled:
+        Toy(transformer, auraflow.inputs).output()
+    np.testing.assert_allclose(compiled.similarity("joint"), eager.similarity("joint"), atol=1e-6)
+
+
+def test_whatever_mode_the_pipeline_runs_in(sd3):
+    with record_activations(sd3.transformer) as plain:
+        denoise(sd3, (2, 3))
+    with record_activations(sd3.transformer) as recording:
+        with torch.inference_mode():
+            denoise(sd3, (2,))
+        denoise(Toy(sd3.transformer, sd3.inputs), (2,))  # the same tensors again, now outside inference mode
+    np.testing.assert_allclose(recording.norms("image").shape, plain.norms("image").shape)
+    with torch.autocast("cpu", torch.bfloat16):
+        with everything_kept(sd3.transformer) as steps, record_activations(sd3.transformer) as mixed:
+            denoise(sd3)
+    expected = reference(steps, "image", "after", lambda batch: WHOLE)
+    np.testing.assert_allclose(mixed.similarity("image"), expected, atol=1e-5)
+
+
+def test_past_steps_are_forgotten(flux):
+    seen: list[weakref.ref] = []
+    alive: list[int] = []
+
+    def watch(transformer, args, kwargs):
+        alive.append(sum(tensor() is not None for tensor in seen))
+
+    def see(block, args, output):
+        seen.append(weakref.ref(output[1]))
+
+    hooks = [flux.transformer.register_forward_pre_hook(watch, with_kwargs=True)]
+    hooks += [block.register_forward_hook(see) for block in flux.transformer.transformer_blocks]
+    with record_activations(flux.transformer):
+        denoise(flux)
+    for hook in hooks:
+        hook.remove()
+    assert len(seen) == 6 * 19 and alive == [0] * 6
+
+
+# -- streams of blocks that are not one of the three ----------------------------------------------------------
+
+
+class Model(nn.Module):
+    """A DiT reduced to what the recorder sees: blocks that pass text and image on in either order."""
+
+    def __init__(self, depth: int, image_first: bool):
+        super().__init__()
+        self.blocks = nn.ModuleList([Pair(image_first) for _ in range(depth)])
+
+    def forward(self, hidden_states, timestep, encoder_hidden_states):
+        image, text = hidden_states, encoder_hidden_states
+        for block in self.blocks:
+            out = block(image, text)
+            image, text = out if block.image_first else out[::-1]
+        return image
+
+
+class Pair(nn.Module):
+    def __init__(self, image_first: bool):
+        super().__init__()
+        self.image_first = image_first
+
+    def forward(self, hidden_states, encoder_hidden_states):
+        image, text = hidden_states + 1, encoder_hidden_states * 2
+        return (image, text) if self.image_first else (text, image)
+
+
+@pytest.mark.parametrize("image_first", [True, False])
+@pytest.mark.parametrize("depth, text_tokens", [(3, 5), (3, 4), (1, 5)], ids=["usual", "as many tokens", "one block"])
+def test_streams_are_told_apart(image_first, depth, text_tokens):
+    model = Model(depth, image_first)
+    with record_activations(model) as recording:
+        model(torch.ones(2, 4, 8), torch.tensor([0.5]), torch.ones(2, text_tokens, 8))
+    by_depth = np.arange(1, depth + 1)
+    np.testing.assert_allclose(recording.norms("image")[0], (1 + by_depth) * 8**0.5, rtol=1e-6)
+    np.testing.assert_allclose(recording.norms("text")[0], 2.0**by_depth * 8**0.5, rtol=1e-6)
+
+
+def test_streams_that_cannot_be_told_apart_are_refused():
+    model = Model(1, True)
+    with pytest.raises(InputError, match="cannot tell text from image in blocks 0"):
+        with record_activations(model):
+            model(torch.ones(2, 4, 8), torch.tensor([0.5]), torch.ones(2, 4, 8))
+
+
+# -- files and bad input --------------------------------------------------------------------------------------
+
+
+def test_saved_and_loaded(flux, tmp_path):
+    with record_activations(flux.transformer, guided=True) as recording:
+        denoise(flux)
+    recording.save(tmp_path / "flux.1")
+    loaded = Recording.load(tmp_path / "flux.1")
+    assert loaded.streams == recording.streams and loaded.timesteps == recording.timesteps
+    for average in AVERAGES:
+        for half in HALVES:
+            np.testing.assert_array_equal(
+                loaded.similarity("text", average, half), recording.similarity("text", average, half)
+            )
+    np.testing.assert_array_equal(loaded.norms("image"), recording.norms("image"))
+    np.savez(tmp_path / "other.npz", numbers=np.ones(3))
+    with pytest.raises(InputError, match="holds no recording"):
+        Recording.load(tmp_path / "other.npz")
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (dict(averages=["befor"]), "unknown average 'befor'"),
+        (dict(measure="cosin"), "unknown measure 'cosin': choose one of cosine"),
+        (dict(stacks=["transformer_block"]), "unknown stack 'transformer_block': choose one of transformer_blocks"),
+    ],
+)
+def test_unknown_options_are_refused(flux, options, message):
+    with pytest.raises(InputError, match=message):
+        with record_activations(flux.transformer, **options):
+            pass
+
+
+def test_only_what_was_asked_for_is_recorded(flux):
+    with record_activations(flux.transformer, averages=["after"], stacks=["transformer_blocks"]) as recording:
+        flux.output()
+        assert recording.similarity("image").shape == (19, 19)  # readable while recording
+    for question, message in [
+        (lambda: recording.similarity("image", "both"), "average 'both' was not recorded"),
+        (lambda: recording.similarity("image", "mean"), "unknown average 'mean'"),
+        (lambda: recording.similarity("img"), "unknown stream 'img': choose one of image"),
+        (lambda: recording.similarity("image", half="unconditional"), "half 'unconditional' was not recorded"),
+        (lambda: recording.similarity("image", stack="single"), "unknown stack of the image stream 'single'"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            question()
+
+
+def test_nothing_was_recorded(flux):
+    with record_activations(flux.transformer) as recording:
+        pass
+    with pytest.raises(InputError, match="nothing was recorded"):
+        recording.similarity("image")
+
+
+def test_calls_that_cannot_be_recorded_are_refused(flux):
+    with record_activations(flux.transformer, guided=True):
+        with pytest.raises(InputError, match="a batch of 3 has no two halves"):
+            denoise(flux, [3])
+    with record_activations(flux.transformer) as recording:
+        denoise(flux)
+        with pytest.raises(InputError, match="record one picture size at a time"):
+            shorter = dict(encoder_hidden_states=torch.ones(2, 2, 16), txt_ids=torch.zeros(2, 3))
+            denoise(flux, [2], **shorter)
+    assert len(recording.timesteps) == 3
+    with pytest.raises(InputError, match="was given no timestep"):
+        with record_activations(flux.transformer):
+            flux.transformer(**flux.inputs | {"timestep": None})
