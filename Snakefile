@@ -38,7 +38,7 @@ rule page:
     output:
         STUDY.page.relative_to(ROOT),
     params:
-        study=STUDY.as_dict(),
+        settings=STUDY.settings(),
     shell:
         "{sys.executable} -m painters_utils.report {STUDY.profile:q} --settings {params.settings:q}"
 

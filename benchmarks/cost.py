@@ -49,7 +49,8 @@ def main() -> None:
     }
     seconds = take_turns(denoise, variants, options.repeats)
 
-    print(f"{os.cpu_count()} cores, {torch.get_num_threads()} torch threads, batch {options.batch}, {options.steps} steps")
+    print(f"{os.cpu_count()} cores, {torch.get_num_threads()} torch threads", end=", ")
+    print(f"batch {options.batch}, {options.steps} steps, {options.repeats} repetitions")
     print(f"{'':16}{'s per call':>12}{'ratio':>9}{'goal':>9}")
     missed = False
     for name, times in seconds.items():

@@ -38,7 +38,9 @@ def load_checkpoint(path: Path, modules: dict[str, nn.Module], optimizers: list[
             metadata = file.metadata()
             tensors = {key: file.get_tensor(key) for key in file.keys()}
         for name, module in modules.items():
-            module.load_state_dict({k.removeprefix(f"{name}/"): v for k, v in tensors.items() if k.startswith(f"{name}/")})
+            module.load_state_dict(
+                {k.removeprefix(f"{name}/"): v for k, v in tensors.items() if k.startswith(f"{name}/")}
+            )
     except (SafetensorError, RuntimeError, OSError) as error:
         raise InputError(f"checkpoint {path} does not fit this training ({error}): delete it to start anew") from error
     groups = json.loads(metadata["groups"])

@@ -56,7 +56,9 @@ class LatentPools:
         if pool not in self.painted:
             part = 256
             self.painted[pool] = [
-                self.workers.submit(paint_scenes, f"{self.seed}/{self.size}/{pool}/{i}", min(part, self.scenes - i), self.size)
+                self.workers.submit(
+                    paint_scenes, f"{self.seed}/{self.size}/{pool}/{i}", min(part, self.scenes - i), self.size
+                )
                 for i in range(0, self.scenes, part)
             ]
 

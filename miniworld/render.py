@@ -1,6 +1,6 @@
 """Paint a scene: sprites, tinted in named colours, composed on a background."""
 
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ WALL = {
     "green": (188, 230, 190), "yellow": (250, 238, 178), "pink": (248, 212, 226),
 }  # fmt: skip
 
-# Where a face wears its hat (centre x, brim y, width) and its sunglasses (centre x, y, width), in its sprite's fractions.
+# Where a face wears its hat (centre x, brim y, width) and its sunglasses (centre x, y, width), in fractions of it.
 HEAD = {
     "dog": (0.50, 0.16, 0.62), "cat": (0.50, 0.24, 0.56), "fox": (0.50, 0.26, 0.56), "owl": (0.50, 0.14, 0.56),
     "parrot": (0.34, 0.13, 0.44), "robot": (0.50, 0.15, 0.60), "teddy bear": (0.50, 0.15, 0.46),
@@ -35,7 +35,7 @@ EYES = {
 }  # fmt: skip
 
 
-@lru_cache(maxsize=None)
+@cache
 def sprite(kind: str, colour: str | None = None) -> Image.Image:
     """The object's RGBA picture, 256 × 256 px, cut to nothing but itself; tinted unless `colour` is None."""
     path = SPRITES / f"{kind.replace(' ', '_')}.webp"
@@ -54,7 +54,7 @@ def sprite(kind: str, colour: str | None = None) -> Image.Image:
     return Image.fromarray((np.dstack([tinted, rgba[..., 3]]) * 255).astype(np.uint8), "RGBA")
 
 
-@lru_cache(maxsize=None)
+@cache
 def wall(background: str, pattern: str, size: int) -> Image.Image:
     """The background as an RGB picture: plain, or two shades of its colour as stripes, dots or checks."""
     if background not in WALL:

@@ -45,7 +45,9 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         args.work.mkdir(parents=True, exist_ok=True)
         if args.what == "vae":
-            train_vae(vae_folder, args.work / "vae.safetensors", args.steps or changes.get("steps", 1500), device=args.device)
+            train_vae(
+                vae_folder, args.work / "vae.safetensors", args.steps or changes.get("steps", 6000), device=args.device
+            )
             return
         if not (vae_folder / "config.json").exists():
             raise InputError(f"no VAE in {vae_folder}: run `python -m miniworld.train vae` first")

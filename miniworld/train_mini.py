@@ -80,7 +80,9 @@ def train_flux(
     for size, steps in recipe.stages:
         pools = None
         for step in range(max(start, first), first + steps):
-            pools = pools or LatentPools(vae, pipe.tokenizer, size, recipe.batch, recipe.scenes, recipe.epochs, recipe.seed)
+            pools = pools or LatentPools(
+                vae, pipe.tokenizer, size, recipe.batch, recipe.scenes, recipe.epochs, recipe.seed
+            )
             set_rate(optimizers, recipe, step)
             loss = flow_matching_loss(pipe, *pools.batch_of(step - first), seed=recipe.seed * 1_000_003 + step)
             loss.backward()
@@ -95,7 +97,11 @@ def train_flux(
             if (step + 1) % 20 == 0:
                 value, recent = torch.stack(recent).mean().item(), []
                 pace = recipe.batch * (progress.n - start) / (time.monotonic() - began)
-                record.append(json.dumps({"step": step + 1, "loss": round(value, 5), "size": size, "images_per_s": round(pace, 1)}))
+                record.append(
+                    json.dumps(
+                        {"step": step + 1, "loss": round(value, 5), "size": size, "images_per_s": round(pace, 1)}
+                    )
+                )
                 progress.set_postfix(loss=f"{value:.4f}", images_per_s=f"{pace:.1f}", px=size)
             if time.monotonic() - saved > save_minutes * 60:
                 save_checkpoint(checkpoint, step + 1, modules, optimizers)

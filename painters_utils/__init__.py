@@ -1,1 +1,30 @@
-"""See what the layers of a diffusion transformer do: reorder them, record them, compare the pictures."""
+"""See what the layers of a diffusion transformer do: reorder them, record them, compare the pictures.
+
+Read in this order: `stacks` (find a model's blocks), `orders` (run them in another order), `strategies` (build orders),
+`recorder` (measure how alike layers are), `bands` (group them), `pipelines` (load a model, paint), `compare`
+(how much pictures changed), `figures` and `results` (show and keep), `config`, `execute`, `run`, `report` (the page).
+"""
+
+from importlib import import_module
+
+_PUBLIC = {
+    "stacks": ["find_stacks"],
+    "orders": ["check_order", "describe", "layer_order"],
+    "strategies": ["build_order", "middle_band"],
+    "recorder": ["Recording", "record_activations"],
+    "bands": ["find_bands"],
+    "pipelines": ["call_settings", "load_pipeline", "model_row", "paint"],
+    "compare": ["change", "interval"],
+    "figures": ["heatmaps", "picture_rows", "show", "show_table"],
+    "results": ["read_numbers", "recorded", "save_numbers", "say"],
+    "errors": ["InputError"],
+}
+_HOME = {name: module for module, names in _PUBLIC.items() for name in names}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> object:
+    """Import on first use: diffusers and seaborn take seconds, and a worker that only paints scenes needs neither."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'painters_utils' has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)

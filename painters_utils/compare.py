@@ -1,8 +1,9 @@
 """How far pictures are from their baselines, in numbers that mean something without knowing the model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from scipy.stats import bootstrap
 
 from .errors import InputError
@@ -41,5 +42,17 @@ def interval(values: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
     if len(values) < 3 or np.ptp(values) == 0:
         mean = float(values.mean()) if len(values) else float("nan")
         return mean, mean if len(values) > 2 else float("nan"), mean if len(values) > 2 else float("nan")
-    found = bootstrap((values,), np.mean, confidence_level=0.95, random_state=np.random.default_rng(seed), method="percentile")
+    found = bootstrap(
+        (values,), np.mean, confidence_level=0.95, random_state=np.random.default_rng(seed), method="percentile"
+    )
     return float(values.mean()), float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def change_table(changes: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """One row per variant: mean change, its 95 % interval, how many pictures, how many of them are not finite."""
+    rows = []
+    for name, values in changes.items():
+        mean, low, high = interval(values)
+        bounds = f"{low:.2f} – {high:.2f}" if np.isfinite([low, high]).all() else "too few pictures"
+        rows.append((name, f"{mean:.2f}", bounds, len(values), int((~np.isfinite(values)).sum())))
+    return pd.DataFrame(rows, columns=["variant", "mean change", "95 % interval", "pictures", "not finite"])

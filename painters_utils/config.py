@@ -1,7 +1,8 @@
 """What a run of the study does: config.yaml, a profile and the command line, checked before anything starts."""
 
+import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -36,9 +37,10 @@ class Study:
             "out": str(self.out / model),
         }
 
-    def as_dict(self) -> dict:
-        """Plain values, for Snakemake and for the page's footer."""
-        return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(self).items()}
+    def settings(self) -> str:
+        """What to give `load_study` beside the profile to get this study again, as JSON."""
+        names = ("models", "notebooks", "prompts", "seeds", "steps")
+        return json.dumps({name: getattr(self, name) for name in names})
 
 
 def load_study(profile: str = "default", **changes: object) -> Study:

@@ -1,7 +1,7 @@
 """One error for bad input: it says what was wrong and what to do."""
 
-from difflib import get_close_matches
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class InputError(ValueError):

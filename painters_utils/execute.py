@@ -30,7 +30,12 @@ def execute_notebook(notebook: Path, target: Path, parameters: dict) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_suffix(".failed.ipynb")
     papermill.execute_notebook(
-        notebook, unfinished, parameters, kernel_name="python3", cwd=ROOT, progress_bar={"desc": target.stem, "leave": True}
+        notebook,
+        unfinished,
+        parameters,
+        kernel_name="python3",
+        cwd=ROOT,
+        progress_bar={"desc": target.stem, "leave": True},
     )
     os.replace(unfinished, target)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+import pandas as pd
 import torch
 import yaml
 from diffusers import DiffusionPipeline
@@ -122,7 +123,9 @@ def _not_a_number(width: int, height: int) -> Image.Image:
     draw = ImageDraw.Draw(sign)
     draw.line([(0, 0), (width, height)], fill=(200, 60, 50), width=max(1, width // 64))
     draw.line([(0, height), (width, 0)], fill=(200, 60, 50), width=max(1, width // 64))
-    draw.text((width / 2, height / 2), "not finite", fill=(60, 20, 20), anchor="mm", stroke_width=2, stroke_fill="white")
+    draw.text(
+        (width / 2, height / 2), "not finite", fill=(60, 20, 20), anchor="mm", stroke_width=2, stroke_fill="white"
+    )
     return sign
 
 
@@ -150,7 +153,9 @@ def check_words(prompts: Sequence[str], tokenizer: Tokenizer | Path | None) -> N
         strange = [word for word in dict.fromkeys(words) if word not in known]
         if strange:
             plain = [word for word in known if word.isalpha()]
-            near = "; ".join(f"{word!r} (nearest: {', '.join(get_close_matches(word, plain, 3, 0.4)) or 'none'})" for word in strange)
+            near = "; ".join(
+                f"{word!r} (nearest: {', '.join(get_close_matches(word, plain, 3, 0.4)) or 'none'})" for word in strange
+            )
             raise InputError(f"prompt {prompt!r} has words that a mini does not know: {near}")
         if len(words) >= MINI_TOKENS:
             raise InputError(f"prompt {prompt!r} has {len(words)} words: a mini reads {MINI_TOKENS - 1} at most")
@@ -160,3 +165,13 @@ def require_positive(name: str, value: object) -> None:
     """Refuse anything but a whole number above zero."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InputError(f"{name} is {value!r}: give a whole number above 0")
+
+
+def describe_parts(pipe: DiffusionPipeline) -> pd.DataFrame:
+    """One row per trained part of a pipeline: its role, class and number of parameters."""
+    rows = [
+        (role.replace("_", " "), type(part).__name__, sum(p.numel() for p in part.parameters()))
+        for role, part in pipe.components.items()
+        if isinstance(part, torch.nn.Module)
+    ]
+    return pd.DataFrame(rows, columns=["part", "class", "parameters"])

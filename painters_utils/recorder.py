@@ -247,18 +247,16 @@ class Recorder:
         self.taps: dict[str, list[Tap]] = {}
         self.streams: dict[str, Stream] = {}
         self.carried: dict[Tap, list[tuple[int, Stream, int]]] | None = None  # [(element of the output, stream, layer)]
-        self.step: tuple[float, int] | None = None  # timestep and batch of the step in flight
-        self.step_before: tuple[float, int] | None = None
+        self.timestep = 0.0  # of the step in flight
+        self.step_before: tuple[float, int] | None = None  # timestep and batch
 
     def begin_step(self, transformer: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         inputs = signature(type(transformer).forward).bind_partial(transformer, *args, **kwargs).arguments
-        if not isinstance(inputs.get("timestep"), Tensor):
-            raise InputError(f"{type(transformer).__name__} was given no timestep tensor: only denoisers are recorded")
-        self.step = float(inputs["timestep"].flatten()[0]), len(inputs["hidden_states"])
+        if inputs.get("timestep") is None:
+            raise InputError(f"{type(transformer).__name__} was given no `timestep`: only denoisers are recorded")
+        self.timestep = float(torch.as_tensor(inputs["timestep"]).flatten()[0])
         self.taken: list[tuple[Tap, dict[str, Any], Any]] = []
         self.runs = 0
-        if self.recording.guided and self.step[1] % 2:
-            raise InputError(f"a batch of {self.step[1]} has no two halves: record this call with guided=False")
 
     def take(self, tap: Tap, inputs: dict[str, Any], output: Any) -> None:
         """One block has run. Which stream is which shows when the next has its inputs, so the first step waits."""
@@ -279,12 +277,16 @@ class Recorder:
         with plain_tensors():
             if self.carried is None:
                 self.assign_streams()
-            timestep, batch = self.step
-            if self.step_before and not (timestep < self.step_before[0] and batch == self.step_before[1]):
+            if not self.streams:
+                raise InputError("no block returns tokens, (batch, tokens, channels): choose others with `stacks`")
+            batch = {len(stream.now) for stream in self.streams.values()}.pop()
+            if batch % self.halves:
+                raise InputError(f"a batch of {batch} has no two halves: record this call with guided=False")
+            if self.step_before and not (self.timestep < self.step_before[0] and batch == self.step_before[1]):
                 self.end_call()
             for stream in self.streams.values():
-                self.compare(stream, timestep)
-        self.step_before = self.step
+                self.compare(stream, self.timestep)
+        self.step_before = self.timestep, batch
 
     def assign_streams(self) -> None:
         """After the first step: say which element of each output is which stream, and make room for the streams."""

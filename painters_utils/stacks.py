@@ -24,7 +24,9 @@ def find_stacks(transformer: nn.Module) -> dict[str, nn.ModuleList]:
         if isinstance(child, nn.ModuleList) and len(child) and len({type(block) for block in child}) == 1:
             stacks[name] = child
     if not stacks:
-        raise InputError(f"{type(transformer).__name__} has no list of blocks to work on: give a DiT such as FLUX or SD3")
+        raise InputError(
+            f"{type(transformer).__name__} has no list of blocks to work on: give a DiT such as FLUX or SD3"
+        )
     return stacks
 
 

@@ -92,8 +92,8 @@ def matrix(layers: list[np.ndarray], measure: str = "cosine") -> np.ndarray:
     return result
 
 
-def reference(steps: list[dict], stream: str, average: str, half: slice, measure="cosine", per_call=len(TIMESTEPS)):
-    """The mean similarity by its definition. `half` picks the pictures of a step: callable on the batch size."""
+def reference(steps: list[dict], stream: str, average: str, half, measure="cosine", per_call=3) -> np.ndarray:
+    """The mean similarity by its definition. `half` says which pictures of a batch of that size count."""
     calls = [steps[start : start + per_call] for start in range(0, len(steps), per_call)]
     calls = [[[layer[half(len(layer))] for layer in step[stream]] for step in call] for call in calls]  # (B, N, D) each
     weighted = []
@@ -112,7 +112,10 @@ def reference(steps: list[dict], stream: str, average: str, half: slice, measure
     return sum(result * weight for result, weight in weighted) / sum(weight for _, weight in weighted)
 
 
-WHOLE = slice(None)
+def whole(batch: int) -> slice:
+    return slice(batch)
+
+
 HALVES = {
     "conditional": lambda batch: slice(batch // 2, None),
     "unconditional": lambda batch: slice(0, batch // 2),
@@ -130,7 +133,7 @@ def test_equals_the_plain_computation(toy, guided, dtype):
     with everything_kept(toy.transformer) as steps, record_activations(toy.transformer, guided) as recording:
         denoise(toy)
     assert set(recording.streams) == set(steps[0])
-    halves = HALVES if guided else {"conditional": lambda batch: WHOLE}
+    halves = HALVES if guided else {"conditional": whole}
     for half, pick in halves.items():
         for stream in recording.streams:
             for average in AVERAGES:
@@ -146,7 +149,7 @@ def test_measures_equal_the_plain_computation(auraflow, measure):
             denoise(auraflow)
     for stream in ("image", "joint"):
         for average in AVERAGES:
-            expected = reference(steps, stream, average, lambda batch: WHOLE, measure)
+            expected = reference(steps, stream, average, whole, measure)
             np.testing.assert_allclose(recording.similarity(stream, average), expected, atol=1e-5, err_msg=average)
 
 
@@ -158,34 +161,34 @@ def test_each_timestep_on_its_own(sd3):
         found = recording.per_timestep("image", average)
         assert found.shape == (3, 24, 24)
         for index in range(3):
-            expected = reference(steps[index::3], "image", average, lambda batch: WHOLE, per_call=1)
+            expected = reference(steps[index::3], "image", average, whole, per_call=1)
             np.testing.assert_allclose(found[index], expected, atol=1e-5)
     for index in range(3):
-        lengths = [np.linalg.norm(np.concatenate(layer), axis=-1).mean()
-                   for layer in zip(*(step["text"] for step in steps[index::3]), strict=True)]  # fmt: skip
+        layers = zip(*(step["text"] for step in steps[index::3]), strict=True)  # the two calls of each
+        lengths = [np.linalg.norm(np.concatenate(calls), axis=-1).mean() for calls in layers]
         np.testing.assert_allclose(recording.norms("text")[index], lengths, rtol=1e-5)
     with pytest.raises(InputError, match="choose 'after' or 'inputs'"):
         recording.per_timestep("image", "both")
 
 
 def test_many_tokens_are_compared_in_chunks(flux, monkeypatch):
-    whole, chunked = [], []
-    for values, found in ((2**17, whole), (3 * 16, chunked)):
+    found = []
+    for values in (2**17, 3 * 16):  # of 16 tokens with 16 channels: all at once, three at a time
         monkeypatch.setattr("painters_utils.recorder.CHUNK", values)
         with record_activations(flux.transformer) as recording:
             flux.output()
         found.append(recording.similarity("image"))
-    np.testing.assert_allclose(chunked[0], whole[0], atol=1e-6)
+    np.testing.assert_allclose(found[1], found[0], atol=1e-6)
 
 
 def test_a_matrix_spans_the_stacks_and_is_sliced_by_one(flux):
     with record_activations(flux.transformer) as recording:
         flux.output()
-    whole = recording.similarity("image")
-    assert whole.shape == (57, 57)
+    matrix = recording.similarity("image")
+    assert matrix.shape == (57, 57)
     assert recording.layers("image")[18:20] == [("transformer_blocks", 18), ("single_transformer_blocks", 0)]
-    np.testing.assert_array_equal(recording.similarity("image", stack="transformer_blocks"), whole[:19, :19])
-    np.testing.assert_array_equal(recording.similarity("image", stack="single_transformer_blocks"), whole[19:, 19:])
+    np.testing.assert_array_equal(recording.similarity("image", stack="transformer_blocks"), matrix[:19, :19])
+    np.testing.assert_array_equal(recording.similarity("image", stack="single_transformer_blocks"), matrix[19:, 19:])
     assert recording.layers("text", "single_transformer_blocks")[-1] == ("single_transformer_blocks", 37)
     assert recording.norms("image", stack="transformer_blocks").shape == (1, 19)
 
@@ -195,7 +198,7 @@ def test_a_call_ends_when_the_timestep_does_not_go_down(sd3, timesteps, batches)
     per_call = 1 if timesteps[-1] >= timesteps[0] else len(timesteps)
     with everything_kept(sd3.transformer) as steps, record_activations(sd3.transformer) as recording:
         denoise(sd3, batches, timesteps)
-    expected = reference(steps, "image", "timesteps", lambda batch: WHOLE, per_call=per_call)
+    expected = reference(steps, "image", "timesteps", whole, per_call=per_call)
     np.testing.assert_allclose(recording.similarity("image", "timesteps"), expected, atol=1e-5)
 
 
@@ -203,7 +206,7 @@ def test_a_call_ends_when_the_batch_changes(sd3):
     with everything_kept(sd3.transformer) as steps, record_activations(sd3.transformer) as recording:
         denoise(sd3, [2], [0.9])
         denoise(sd3, [3], [0.8])
-    expected = reference(steps, "image", "timesteps", lambda batch: WHOLE, per_call=1)
+    expected = reference(steps, "image", "timesteps", whole, per_call=1)
     np.testing.assert_allclose(recording.similarity("image", "timesteps"), expected, atol=1e-5)
 
 
@@ -281,7 +284,7 @@ def test_a_reordered_run_is_recorded_position_by_position(flux):
         reordered = flux.output()
     assert not torch.equal(reordered, flux.output())
     assert recording.layers("image", "transformer_blocks") == [("transformer_blocks", place) for place in range(6)]
-    expected = reference(steps, "image", "after", lambda batch: WHOLE)
+    expected = reference(steps, "image", "after", whole)
     np.testing.assert_allclose(recording.similarity("image"), expected, atol=1e-5)
 
 
@@ -312,16 +315,18 @@ def test_compiled_blocks_are_recorded(auraflow):
 
 def test_whatever_mode_the_pipeline_runs_in(sd3):
     with record_activations(sd3.transformer) as plain:
-        denoise(sd3, (2, 3))
+        denoise(sd3, [2])
     with record_activations(sd3.transformer) as recording:
         with torch.inference_mode():
-            denoise(sd3, (2,))
-        denoise(Toy(sd3.transformer, sd3.inputs), (2,))  # the same tensors again, now outside inference mode
-    np.testing.assert_allclose(recording.norms("image").shape, plain.norms("image").shape)
+            denoise(sd3, [2])
+        denoise(sd3, [2])  # the same pictures into the same memory, now outside inference mode
+    for average in AVERAGES:
+        expected = plain.similarity("image", average)
+        np.testing.assert_allclose(recording.similarity("image", average), expected, atol=1e-6)
     with torch.autocast("cpu", torch.bfloat16):
         with everything_kept(sd3.transformer) as steps, record_activations(sd3.transformer) as mixed:
             denoise(sd3)
-    expected = reference(steps, "image", "after", lambda batch: WHOLE)
+    expected = reference(steps, "image", "after", whole)
     np.testing.assert_allclose(mixed.similarity("image"), expected, atol=1e-5)
 
 
@@ -456,6 +461,6 @@ def test_calls_that_cannot_be_recorded_are_refused(flux):
             shorter = dict(encoder_hidden_states=torch.ones(2, 2, 16), txt_ids=torch.zeros(2, 3))
             denoise(flux, [2], **shorter)
     assert len(recording.timesteps) == 3
-    with pytest.raises(InputError, match="was given no timestep"):
+    with pytest.raises(InputError, match="was given no `timestep`"):
         with record_activations(flux.transformer):
             flux.transformer(**flux.inputs | {"timestep": None})

@@ -1,0 +1,219 @@
+"""Figures: drawn in one style, shown with caption and alt text, and saved where the report finds them."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from IPython.display import HTML, display
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
+from scipy.cluster.hierarchy import dendrogram
+
+from .bands import Bands
+from .compare import interval
+from .orders import Order
+from .pipelines import Picture
+
+# Okabe & Ito's colours: told apart by the colour-blind too.
+BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8a8f98"
+SHORT = {
+    "transformer_blocks": "MM-DiT",
+    "joint_transformer_blocks": "MM-DiT",
+    "single_transformer_blocks": "single",
+}
+
+sns.set_theme(
+    style="ticks",
+    rc={"figure.dpi": 110, "savefig.dpi": 160, "font.size": 10, "axes.spines.top": False, "axes.spines.right": False},
+)
+
+
+def short(stack: str) -> str:
+    """A stack's name as people say it: 'MM-DiT', 'single'."""
+    return SHORT.get(stack, stack)
+
+
+def show(figure: Figure, name: str, caption: str, alt: str, out: str | Path) -> None:
+    """Display a figure with its caption and save it as `{out}/figures/{name}.webp`.
+
+    `alt` says in words what the figure shows, for those who do not see it. Both texts are escaped.
+    """
+    if not caption.strip() or not alt.strip():
+        raise ValueError(f"figure {name!r} needs a caption and an alt text")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", bbox_inches="tight", facecolor="white")
+    plt.close(figure)
+    path = Path(out) / "figures" / f"{name}.webp"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = Image.open(buffer).convert("RGB")
+    picture.save(path, quality=86, method=6)
+    data = base64.b64encode(path.read_bytes()).decode()
+    display(
+        HTML(
+            f'<figure id="{escape(name)}"><img src="data:image/webp;base64,{data}" alt="{escape(alt)}" '
+            f'width="{picture.width // 2}" height="{picture.height // 2}" style="max-width:100%;height:auto">'
+            f"<figcaption>{escape(caption)}</figcaption></figure>"
+        )
+    )
+
+
+def show_table(table: pd.DataFrame, caption: str) -> None:
+    """Display a table with its caption; every cell is escaped."""
+    html = table.to_html(index=False, border=0, escape=True, na_rep="–", justify="left")
+    display(HTML(f'<figure class="table"><div>{html}</div><figcaption>{escape(caption)}</figcaption></figure>'))
+
+
+# -- models and orders --------------------------------------------------------------------------------------
+
+
+def draw_stacks(stacks: Mapping[str, int]) -> Figure:
+    """The model's stacks as rows of blocks: `stacks` maps a stack to its depth."""
+    figure, axis = plt.subplots(figsize=(9, 1.5))
+    left = 0
+    for (stack, depth), colour in zip(stacks.items(), (BLUE, ORANGE, GREEN, RED), strict=False):
+        for layer in range(depth):
+            axis.add_patch(Rectangle((left + layer, 0), 0.82, 1, color=colour, alpha=0.85))
+            if depth <= 6 or layer % 5 == 0 or layer == depth - 1:
+                axis.text(left + layer + 0.41, -0.15, str(layer), ha="center", va="top", fontsize=8, color="#444")
+        axis.text(left, 1.12, f"{short(stack)}: {depth} blocks", color="#222", fontsize=10, va="bottom")
+        left += depth + 1.5
+    axis.set(xlim=(-0.5, left), ylim=(-0.7, 1.6))
+    axis.axis("off")
+    return figure
+
+
+def draw_order(orders: Mapping[str, Order], depth: int) -> Figure:
+    """Which layer runs when: a row for each order, time from left to right, a group's layers above each other."""
+    longest = max(len(order) for order in orders.values())
+    tallest = {name: max(len(s) if isinstance(s, list) else 1 for s in order) for name, order in orders.items()}
+    heights = [0.5 + 0.16 * min(tall, 20) for tall in tallest.values()]
+    figure, axes = plt.subplots(
+        len(orders), 1, figsize=(9, sum(heights) + 0.4), height_ratios=heights, squeeze=False, sharex=True
+    )
+    colours = plt.get_cmap("viridis")
+    for axis, (name, order) in zip(axes[:, 0], orders.items(), strict=True):
+        for position, step in enumerate(order):
+            group = step if isinstance(step, list) else [step]
+            for row, layer in enumerate(group):
+                axis.add_patch(Rectangle((position, row), 0.86, 0.86, color=colours(layer / max(depth - 1, 1))))
+                if longest <= 40 and len(group) == 1:
+                    light = layer / max(depth - 1, 1) > 0.6
+                    axis.text(position + 0.43, row + 0.4, str(layer), ha="center", va="center", fontsize=7,
+                              color="black" if light else "white")  # fmt: skip
+        axis.set(xlim=(-0.3, max(longest, depth) + 0.3), ylim=(-0.1, tallest[name] + 0.1), yticks=[], xticks=[])
+        axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+        sns.despine(ax=axis, left=True, bottom=True)
+    figure.tight_layout()
+    return figure
+
+
+# -- pictures -----------------------------------------------------------------------------------------------
+
+
+def picture_rows(rows: Mapping[str, Sequence[Picture]], titles: Sequence[str] | None = None) -> Figure:
+    """Pictures side by side: a labelled row for each entry, columns that belong together, `titles` above them."""
+    columns = max(len(pictures) for pictures in rows.values())
+    size = 9.0 / columns
+    figure, axes = plt.subplots(
+        len(rows), columns, figsize=(9, size * len(rows) * 1.02 + (0.5 if titles else 0)), squeeze=False
+    )
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis_row, (label, pictures) in zip(axes, rows.items(), strict=True):
+        for axis, picture in zip(axis_row, pictures, strict=False):
+            axis.imshow(picture.image, interpolation="lanczos")
+        axis_row[0].text(-0.04, 0.5, label, transform=axis_row[0].transAxes, ha="right", va="center", fontsize=9)
+    for axis, title in zip(axes[0], titles or [], strict=False):
+        axis.set_title(wrapped(title), fontsize=7, color="#444", pad=4)
+    figure.subplots_adjust(wspace=0.03, hspace=0.03)
+    return figure
+
+
+def wrapped(text: str, width: int = 24) -> str:
+    """The text in lines of about `width` characters, three at most."""
+    import textwrap
+
+    return "\n".join(textwrap.wrap(text, width, max_lines=4, placeholder=" …"))
+
+
+# -- similarity ---------------------------------------------------------------------------------------------
+
+
+def heatmaps(
+    matrices: Mapping[str, np.ndarray], bands: Mapping[str, Bands] | None = None, unit: str = "cosine"
+) -> Figure:
+    """Similarity matrices side by side on one colour scale, with the bands drawn over them where given."""
+    figure, axes = plt.subplots(
+        1, len(matrices), figsize=(4.3 * len(matrices), 4.1), squeeze=False, layout="constrained"
+    )
+    low = min(float(np.nanmin(matrix)) for matrix in matrices.values())
+    for axis, (title, matrix) in zip(axes[0], matrices.items(), strict=True):
+        drawn = axis.imshow(
+            matrix, cmap="viridis", vmin=min(low, 0.0) if low < 0 else low, vmax=1, interpolation="nearest"
+        )
+        axis.set(title=title, xlabel="layer", ylabel="layer")
+        sns.despine(ax=axis, left=True, bottom=True)
+        if bands and title in bands:
+            for band in bands[title].bands:
+                first, last = band.layers[0], band.layers[-1]
+                axis.add_patch(
+                    Rectangle(
+                        (first - 0.5, first - 0.5), last - first + 1, last - first + 1, fill=False, ec="white", lw=2.2
+                    )
+                )
+                axis.text(last + 0.8 if last < len(matrix) * 0.7 else first - 0.9, (first + last) / 2, band.name,
+                          color="white", fontsize=8, va="center",
+                          ha="left" if last < len(matrix) * 0.7 else "right")  # fmt: skip
+    figure.colorbar(drawn, ax=axes[0].tolist(), label=f"{unit} similarity (1 = same direction)", shrink=0.85)
+    return figure
+
+
+def draw_dendrograms(bands: Mapping[str, Bands]) -> Figure:
+    """The tree of merges behind each set of bands: the lower two layers join, the more alike they are."""
+    figure, axes = plt.subplots(len(bands), 1, figsize=(9, 2.4 * len(bands)), squeeze=False, layout="constrained")
+    for axis, (title, found) in zip(axes[:, 0], bands.items(), strict=True):
+        dendrogram(found.linkage, ax=axis, color_threshold=0, above_threshold_color=BLUE, leaf_font_size=8)
+        axis.set(title=title, xlabel="layer", ylabel="distance (1 − cosine)")
+    return figure
+
+
+def lines_by_depth(lines: Mapping[str, np.ndarray], ylabel: str, log: bool = False) -> Figure:
+    """One line per entry along the layers."""
+    figure, axis = plt.subplots(figsize=(9, 2.8))
+    for (label, values), colour in zip(lines.items(), (BLUE, ORANGE, GREEN, RED, GREY), strict=False):
+        axis.plot(values, marker="o", ms=3, label=label, color=colour)
+    axis.set(xlabel="layer", ylabel=ylabel, yscale="log" if log else "linear")
+    axis.legend(frameon=False)
+    figure.tight_layout()
+    return figure
+
+
+# -- changes ------------------------------------------------------------------------------------------------
+
+
+def change_chart(changes: Mapping[str, np.ndarray]) -> Figure:
+    """How much each variant changed the pictures: a dot per picture, the mean and its 95 % interval."""
+    figure, axis = plt.subplots(figsize=(9, 0.45 * len(changes) + 0.9))
+    rng = np.random.default_rng(0)
+    for row, values in enumerate(changes.values()):
+        mean, low, high = interval(values)
+        axis.scatter(values, row + rng.uniform(-0.16, 0.16, len(values)), s=9, color=GREY, alpha=0.5, lw=0)
+        if np.isfinite([low, high]).all():
+            axis.plot([low, high], [row, row], color=BLUE, lw=3, solid_capstyle="butt")
+        axis.plot(mean, row, "o", color=BLUE, ms=7)
+    axis.axvline(1, color=RED, lw=1, ls="--")
+    axis.text(1.01, -0.75, "another prompt's picture", color=RED, fontsize=8, va="center")
+    axis.set_yticks(range(len(changes)), list(changes))
+    axis.set(
+        ylim=(len(changes) - 0.4, -1.1), xlabel="change of the picture (0 = unchanged, 1 = another prompt's picture)"
+    )
+    axis.set_xlim(left=0, right=max(1.25, axis.get_xlim()[1]))
+    figure.tight_layout()
+    return figure

@@ -1,0 +1,134 @@
+"""Make the page: executed notebooks, rendered by nbconvert, between an opening and a footer.
+
+`python -m painters_utils.report default` reads results/default/ and writes report/index.html and figures/.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import sys
+from html import escape
+from pathlib import Path
+
+import nbformat
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from nbconvert import HTMLExporter
+from nbconvert.preprocessors import TagRemovePreprocessor
+
+from .config import Study, load_study
+from .errors import InputError
+from .pipelines import model_row
+from .results import read_numbers
+
+TEMPLATE = Path(__file__).parent.parent / "report/template"
+LIMIT = 6_000_000  # bytes: a page that opens at once on a phone
+
+
+def build_page(study: Study) -> Path:
+    """Write the page and the figures of a finished study; returns the page's path.
+
+    Raises `InputError` if a notebook or its numbers are missing, or the page grows beyond LIMIT.
+    """
+    models = []
+    for model in study.models:
+        chapters = [chapter(study, model, notebook) for notebook in study.notebooks]
+        models.append({"name": model, **model_row(model), "chapters": chapters, "findings": findings(study, model)})
+    # autoescape covers titles and prompts; the chapters are HTML that nbconvert has already made safe.
+    jinja = Environment(loader=FileSystemLoader(TEMPLATE), autoescape=True, undefined=StrictUndefined)
+    html = jinja.get_template("page.html.j2").render(
+        study=study, models=models, style=(TEMPLATE / "page.css").read_text(),
+        opening=opening_figure(models), mini=any(model.get("mini") for model in models),
+    )  # fmt: skip
+    if len(html.encode()) > LIMIT:
+        raise InputError(
+            f"the page has {len(html) / 1e6:.1f} MB, {LIMIT / 1e6:.0f} at most: study fewer models or prompts"
+        )
+    for model in study.models:
+        kept = study.figures / model
+        shutil.rmtree(kept, ignore_errors=True)
+        shutil.copytree(study.out / model / "figures", kept)
+    study.page.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = study.page.with_suffix(".part")
+    unfinished.write_text(html)
+    os.replace(unfinished, study.page)
+    return study.page
+
+
+def chapter(study: Study, model: str, notebook: str) -> dict:
+    """One executed notebook as a chapter: id, title and HTML, its code folded away."""
+    path = study.out / model / f"{notebook}.ipynb"
+    if not path.exists():
+        raise InputError(f"{notebook} has not run for {model}: run `make report`")
+    document = nbformat.read(path, as_version=4)
+    hidden = TagRemovePreprocessor(remove_cell_tags=("parameters", "injected-parameters"), enabled=True)
+    exporter = HTMLExporter(
+        template_name="chapter", extra_template_basedirs=[str(TEMPLATE)], exclude_input_prompt=True,
+        exclude_output_prompt=True, preprocessors=[hidden], anchor_link_text="",
+    )  # fmt: skip
+    html, _ = exporter.from_notebook_node(document)
+    title = re.search(r"^# (.+)$", document.cells[0].source, re.M)
+    html = re.sub(r"<h1[^>]*>.*?</h1>", "", html, count=1, flags=re.S)
+    identity = f"{model}-{notebook}"
+    # Ids are unique on the page, also where two models share a notebook.
+    html = re.sub(r'<figure id="', f'<figure id="{identity}-', html)
+    html = re.sub(r'(<h[2-6]) id="', rf'\1 id="{identity}-', html)
+    return {"id": identity, "notebook": notebook, "title": title.group(1) if title else notebook, "html": html}
+
+
+def findings(study: Study, model: str) -> list[str]:
+    """What was found, as plain sentences; every number comes from the notebooks' own results."""
+    out, sentences = study.out / model, []
+    if "04_skip" in study.notebooks:
+        numbers = read_numbers(out, "04_skip")
+        changes = numbers["changes"]
+        least, most = min(changes, key=lambda n: changes[n]["mean"]), max(changes, key=lambda n: changes[n]["mean"])
+        sentences.append(
+            f"Not all layers are needed alike. “{least}” leaves the pictures closest to the original (change "
+            f"{changes[least]['mean']:.2f}, where 0 is the same picture and 1 another prompt's picture); "
+            f"“{most}” changes them most ({changes[most]['mean']:.2f})."
+        )
+    if "03_clustering" in study.notebooks:
+        for stack in read_numbers(out, "03_clustering").values():
+            bands = ", ".join(f"{name} {first}–{last}" for name, (first, last) in stack["bands"].items())
+            sentences.append(
+                f"The {stack['name']} layers fall into {len(stack['bands'])} bands of like activations: {bands}."
+                if stack["grouped"]
+                else f"The {stack['name']} layers form no groups beyond what neighbours always share."
+            )
+    if "02_similarity" in study.notebooks:
+        for name, value in read_numbers(out, "02_similarity")["similarity"].items():
+            if "image" in name or "joint" in name:
+                sentences.append(
+                    f"Do layers share a space? In {name}, neighbours have a cosine of {value['neighbours']:.2f}, "
+                    f"any two layers {value['mean']:.2f}, the first and the last {value['ends']:.2f}."
+                )
+    return sentences
+
+
+def opening_figure(models: list[dict]) -> str:
+    """The picture under the title: the first model's skipped layers beside the baseline, as the chapter shows it."""
+    for model in models:
+        for part in model["chapters"]:
+            found = re.search(r'<figure id="[^"]*04-pictures-[^"]*">(.*?)</figure>', part["html"], re.S)
+            if found:
+                return f"<figure>{found.group(1)}</figure>"
+    return ""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("profile", nargs="?", default="default", help="the profile whose results make the page")
+    parser.add_argument("--settings", default="{}", help="JSON: models, notebooks, seeds, steps as they were run")
+    args = parser.parse_args(arguments)
+    try:
+        study = load_study(args.profile, **json.loads(args.settings))
+        page = build_page(study)
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    print(f"the report: {escape(str(page))}")
+
+
+if __name__ == "__main__":
+    main()

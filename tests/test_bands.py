@@ -1,0 +1,192 @@
+"""Bands that are there are found, and bands that are not there are not."""
+
+import numpy as np
+import pytest
+from scipy.cluster.hierarchy import dendrogram, fcluster, is_monotonic, is_valid_linkage, linkage
+from scipy.spatial.distance import squareform
+
+from painters_utils.bands import Band, band_names, best_grouping, contiguous_merges, find_bands, free_merges
+from painters_utils.errors import InputError
+
+
+def planted(sizes: list[int], within: float = 0.8, across: float = 0.4) -> np.ndarray:
+    """(layers, layers): one similarity inside bands of the given sizes, another between them."""
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    return np.where(labels[:, None] == labels, within, across)
+
+
+def fading(depth: int, length: float) -> np.ndarray:
+    """Similarity that fades with distance in depth, and knows no bands."""
+    return np.exp(-np.abs(np.subtract.outer(np.arange(depth), np.arange(depth))) / length)
+
+
+def random_walk(depth: int, start: float) -> np.ndarray:
+    """Layers that each add a random update: similarity sqrt(i / j), faster drift in low layers, no bands."""
+    steps = np.arange(depth) + start
+    return np.sqrt(np.minimum.outer(steps, steps) / np.maximum.outer(steps, steps))
+
+
+def noisy(similarity: np.ndarray, deviation: float, seed: int = 0) -> np.ndarray:
+    noise = np.triu(np.random.default_rng(seed).normal(0, deviation, similarity.shape), 1)
+    result = np.clip(similarity + noise + noise.T, -1, 1)
+    np.fill_diagonal(result, 1)
+    return result
+
+
+# -- what is there --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "sizes, deviation", [([4, 14, 13, 7], 0.2), ([3, 13, 3], 0.1), ([19, 38], 0.2), ([1, 17, 1], 0.05)], ids=str
+)
+def test_planted_bands_are_found(sizes, deviation, seed):
+    similarity = noisy(planted(sizes), deviation, seed)
+    found = find_bands(similarity)
+    assert found.grouped and found.p_value == 0.01
+    edges = np.cumsum([0, *sizes])
+    assert [band.span for band in found.bands] == [[low, high - 1] for low, high in zip(edges, edges[1:], strict=False)]
+    assert found.labels.tolist() == np.repeat(np.arange(len(sizes)), sizes).tolist()
+    spread = similarity[np.triu_indices(sum(sizes), 1)].std()
+    assert found.contrast == pytest.approx((0.8 - 0.4) / spread, rel=0.15)
+
+
+def test_bands_inside_which_similarity_fades_are_found():
+    similarity = 0.5 * fading(38, 10) + 0.4 * planted([4, 14, 13, 7], 1, 0)
+    found = find_bands(noisy(similarity, 0.03))
+    assert found.grouped and [len(band.layers) for band in found.bands] == [4, 14, 13, 7]
+
+
+def test_groups_with_gaps():
+    labels = np.array([0] * 5 + [1] * 10 + [0] * 5)
+    similarity = noisy(np.where(labels[:, None] == labels, 0.8, 0.3), 0.05)
+    free = find_bands(similarity, contiguous=False)
+    assert free.grouped and free.labels.tolist() == labels.tolist()
+    assert free.bands[1] == Band("last", list(range(5, 15)))
+    with pytest.raises(InputError, match="has gaps: find bands with contiguous=True"):
+        _ = free.bands[0].span
+    assert [band.span for band in find_bands(similarity).bands] == [[0, 4], [5, 14], [15, 19]]
+
+
+def test_names():
+    assert band_names(1) == ["all"]
+    assert band_names(2) == ["first", "last"]
+    assert band_names(3) == ["first", "middle", "last"]
+    assert band_names(4) == ["first", "middle 1", "middle 2", "last"]
+    found = find_bands(planted([4, 14, 13, 7]))
+    assert [band.name for band in found.bands] == ["first", "middle 1", "middle 2", "last"]
+    assert found.bands[0].layers == [0, 1, 2, 3]
+
+
+# -- what is not there ----------------------------------------------------------------------------------------
+
+UNGROUPED = {
+    "identity": np.eye(38),
+    "constant": np.ones((38, 38)),
+    "weak constant": noisy(np.full((38, 38), 0.7), 0),
+    "fast fading": fading(38, 3),
+    "slow fading": fading(24, 30),
+    "random walk": random_walk(38, 5),
+}
+
+
+@pytest.mark.parametrize("contiguous", [True, False], ids=["contiguous", "free"])
+@pytest.mark.parametrize("name", UNGROUPED)
+def test_no_bands_are_found_where_there_are_none(name, contiguous):
+    found = find_bands(UNGROUPED[name], contiguous=contiguous)
+    assert not found.grouped
+    assert found.bands == [Band("all", list(range(len(UNGROUPED[name]))))]
+    assert not found.labels.any()
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("name", UNGROUPED)
+def test_nor_under_noise(name, seed):
+    assert not find_bands(noisy(UNGROUPED[name], 0.05, seed)).grouped
+
+
+def test_a_few_layers_are_never_grouped():
+    found = find_bands(noisy(planted([2, 2]), 0.01))
+    assert not found.grouped and found.p_value > 0.01
+
+
+# -- asked for ------------------------------------------------------------------------------------------------
+
+
+def test_the_number_of_bands_can_be_given():
+    similarity = noisy(planted([4, 14, 13, 7]), 0.05)
+    assert [band.span for band in find_bands(similarity, n_bands=4).bands] == [[0, 3], [4, 17], [18, 30], [31, 37]]
+    assert len(find_bands(similarity, n_bands=9).bands) == 9
+    faded = find_bands(fading(20, 5), n_bands=3)
+    assert not faded.grouped and [band.name for band in faded.bands] == ["first", "middle", "last"]
+
+
+def test_the_same_matrix_gives_the_same_answer():
+    first, second = (find_bands(noisy(fading(20, 5), 0.1), seed=3) for _ in range(2))
+    assert (first.p_value, first.contrast, first.score) == (second.p_value, second.contrast, second.score)
+
+
+# -- the tree -------------------------------------------------------------------------------------------------
+
+
+def test_free_tree_equals_scipys():
+    similarity = noisy(planted([4, 6, 5]), 0.1)
+    distance = 1 - similarity
+    expected = linkage(squareform(distance), "average")
+    tree = best_grouping(similarity, [3], free_merges)[2]
+    np.testing.assert_allclose(tree[:, 2:], expected[:, 2:])
+    np.testing.assert_array_equal(np.sort(tree[:, :2]), np.sort(expected[:, :2]))
+
+
+def test_contiguous_tree_joins_the_closest_neighbours():
+    """Against the definition: means over all pairs of layers of two neighbouring groups, one pair at a time."""
+    distance = 1 - noisy(planted([3, 5, 4]), 0.2)
+    np.fill_diagonal(distance, 0)
+    children, heights = contiguous_merges(distance)
+    groups = [(layer, [layer]) for layer in range(12)]
+    for node, (pair, height) in enumerate(zip(children.tolist(), heights, strict=True), start=12):
+        means = [np.mean([distance[i, j] for i in left for j in right])
+                 for (_, left), (_, right) in zip(groups, groups[1:], strict=False)]  # fmt: skip
+        place = int(np.argmin(means))
+        assert pair == [groups[place][0], groups[place + 1][0]]
+        assert height == pytest.approx(means[place])
+        groups[place : place + 2] = [(node, groups[place][1] + groups[place + 1][1])]
+    assert groups == [(22, list(range(12)))]
+
+
+@pytest.mark.parametrize("contiguous", [True, False])
+def test_scipy_draws_the_tree(contiguous):
+    found = find_bands(noisy(planted([4, 14, 13, 7]), 0.2), contiguous=contiguous)
+    assert is_valid_linkage(found.linkage) and is_monotonic(found.linkage)
+    assert sorted(dendrogram(found.linkage, no_plot=True)["leaves"]) == list(range(38))
+    ours, theirs = found.labels, fcluster(found.linkage, len(found.bands), "maxclust")
+    np.testing.assert_array_equal(ours[:, None] == ours, theirs[:, None] == theirs)
+
+
+# -- bad input ------------------------------------------------------------------------------------------------
+
+
+def changed(row: int, column: int, value: float) -> np.ndarray:
+    similarity = np.eye(5)
+    similarity[row, column] = value
+    return similarity
+
+
+@pytest.mark.parametrize(
+    "similarity, n_bands, message",
+    [
+        (np.ones((4, 5)), None, r"shape \(4, 5\) is not square"),
+        (np.ones(4), None, r"shape \(4,\) is not square"),
+        (np.eye(2), None, "2 layers cannot be grouped: give at least 3"),
+        (changed(1, 1, np.nan), None, "holds NaN"),
+        (changed(1, 3, 0.5), None, "is not symmetric"),
+        (3 * np.eye(5), None, "similarity of 3 lies outside -1 to 1"),
+        (np.eye(5), 1, "n_bands 1 does not suit 5 layers: give a whole number from 2 to 4"),
+        (np.eye(5), 5, "n_bands 5"),
+        (np.eye(5), 2.0, "n_bands 2.0"),
+        (np.eye(5), True, "n_bands True"),
+    ],
+)
+def test_bad_input_is_refused(similarity, n_bands, message):
+    with pytest.raises(InputError, match=message):
+        find_bands(similarity, n_bands)
