@@ -74,6 +74,9 @@ class LatentPools:
         tokens = self.tokenizer(captions, padding="max_length", return_tensors="pt").input_ids
         return torch.cat(latents), tokens.to(self.vae.device)
 
-    def close(self) -> None:
-        """Stop the painters."""
+    def __enter__(self) -> "LatentPools":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop the painters, also when the training was."""
         self.workers.shutdown(wait=False, cancel_futures=True)

@@ -24,7 +24,7 @@ from .train_vae import train_vae
 # Painters are quick to train badly: `smoke` shows within minutes that everything runs.
 SMOKE = {
     "vae": {"steps": 20},
-    "flux-mini": {"stages": ((64, 20), (128, 10)), "batch": 8, "warmup": 5, "scenes": 64},
+    "flux-mini": {"stages": ((64, 20), (128, 10)), "batch": 8, "warmup": 5, "scenes": 64, "compile": False},
 }
 
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from diffusers import AutoencoderKL, FluxPipeline
 from torch import Tensor, nn
 from tqdm import tqdm
+from transformers import PreTrainedTokenizerFast
 
 from painters_utils.pipelines import paint
 
@@ -30,6 +32,9 @@ SAMPLE_PROMPTS = (
 )
 
 
+LOG_EVERY = 20  # steps
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How long and at which sizes to train. `stages` are (picture size in px, steps), smallest first."""
@@ -45,6 +50,7 @@ class Recipe:
     epochs: int = 4
     seed: int = 0
     muon: bool = True
+    compile: bool = True
 
     @property
     def steps(self) -> int:
@@ -56,10 +62,11 @@ def train_flux(
 ) -> None:
     """Train flux-mini and save it to `folder` as a complete pipeline; resumes from `checkpoint` if it exists.
 
-    The transformer and its text encoders learn together. Loss: the mean square error of the velocity
-    noise - latents at x = (1 - σ) latents + σ noise, σ logit-normal (Esser et al. 2024, section 3.1).
+    The transformer and its text encoders learn together; `smooth` is their moving average, which is what is kept.
+    Loss and speed go to the checkpoint's .jsonl, samples to its .png.
     """
     torch.manual_seed(recipe.seed)
+    torch.set_flush_denormal(True)  # tiny numbers take a processor a hundred times longer
     where = torch.device(device)
     vae = AutoencoderKL.from_pretrained(vae_folder).to(where)
     pipe, average = (build_flux_pipeline(vae, recipe.width) for _ in range(2))
@@ -70,51 +77,59 @@ def train_flux(
     optimizers = build_optimizers(model, recipe)
     modules = {"model": model, "smooth": smooth}
     start = load_checkpoint(checkpoint, modules, optimizers) if checkpoint.exists() else 0
-    # One step of all blocks of a kind costs the same compilation.
-    pipe.transformer.compile_repeated_blocks(fullgraph=True)
+    if recipe.compile:
+        pipe.transformer.compile_repeated_blocks(fullgraph=True)  # 57 blocks of two kinds: two compilations
 
     log = checkpoint.with_suffix(".jsonl")
-    record = log.read_text().splitlines()[: start // 20] if log.exists() else []
+    record = log.read_text().splitlines()[: start // LOG_EVERY] if start else []
     progress = tqdm(total=recipe.steps, initial=start, desc="flux-mini", unit="step", smoothing=0.05)
-    saved, began, first, recent = time.monotonic(), time.monotonic(), 0, []
-    for size, steps in recipe.stages:
-        pools = None
-        for step in range(max(start, first), first + steps):
-            pools = pools or LatentPools(
-                vae, pipe.tokenizer, size, recipe.batch, recipe.scenes, recipe.epochs, recipe.seed
-            )
-            set_rate(optimizers, recipe, step)
-            loss = flow_matching_loss(pipe, *pools.batch_of(step - first), seed=recipe.seed * 1_000_003 + step)
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            for optimizer in optimizers:
-                optimizer.step()
-                optimizer.zero_grad()
-            blend(smooth, model, min(recipe.ema, (step + 1) / (step + 10)))
+    losses, saved, began = [], time.monotonic(), time.monotonic()
+    for step, size, latents, tokens in batches(recipe, vae, pipe.tokenizer, start):
+        set_rate(optimizers, recipe, step)
+        loss = flow_matching_loss(pipe, latents, tokens, seed=recipe.seed * 1_000_003 + step)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        blend(smooth, model, min(recipe.ema, (step + 1) / (step + 10)))
+        progress.update()
 
-            recent.append(loss.detach())
-            progress.update()
-            if (step + 1) % 20 == 0:
-                value, recent = torch.stack(recent).mean().item(), []
-                pace = recipe.batch * (progress.n - start) / (time.monotonic() - began)
-                record.append(
-                    json.dumps(
-                        {"step": step + 1, "loss": round(value, 5), "size": size, "images_per_s": round(pace, 1)}
-                    )
-                )
-                progress.set_postfix(loss=f"{value:.4f}", images_per_s=f"{pace:.1f}", px=size)
-            if time.monotonic() - saved > save_minutes * 60:
-                save_checkpoint(checkpoint, step + 1, modules, optimizers)
-                log.write_text("\n".join(record) + "\n")
-                show_samples(average, checkpoint.with_suffix(".png"), size)
-                saved = time.monotonic()
-        first += steps
-        if pools:
-            pools.close()
+        losses.append(loss.detach())
+        if (step + 1) % LOG_EVERY:
+            continue
+        row = {
+            "step": step + 1,
+            "loss": round(torch.stack(losses).mean().item(), 5),
+            "size": size,
+            "images_per_s": round(recipe.batch * (step + 1 - start) / (time.monotonic() - began), 1),
+        }
+        losses.clear()
+        record.append(json.dumps(row))
+        progress.set_postfix(row)
+        if time.monotonic() - saved > save_minutes * 60:
+            save_checkpoint(checkpoint, step + 1, modules, optimizers)
+            log.write_text("\n".join(record) + "\n")
+            show_samples(average, checkpoint.with_suffix(".png"), size)
+            saved = time.monotonic()
+    progress.close()
     save_checkpoint(checkpoint, recipe.steps, modules, optimizers)
     log.write_text("\n".join(record) + "\n")
     show_samples(average, checkpoint.with_suffix(".png"), recipe.stages[-1][0])
     average.to(torch.bfloat16).save_pretrained(folder)
+
+
+def batches(
+    recipe: Recipe, vae: AutoencoderKL, tokenizer: PreTrainedTokenizerFast, start: int
+) -> Iterator[tuple[int, int, Tensor, Tensor]]:
+    """(step, picture size, latents, caption tokens) from step `start` on, stage after stage."""
+    first = 0
+    for size, steps in recipe.stages:
+        if start < first + steps:
+            with LatentPools(vae, tokenizer, size, recipe.batch, recipe.scenes, recipe.epochs, recipe.seed) as pools:
+                for step in range(max(start, first), first + steps):
+                    yield step, size, *pools.batch_of(step - first)
+        first += steps
 
 
 def build_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
@@ -140,7 +155,11 @@ def set_rate(optimizers: list[torch.optim.Optimizer], recipe: Recipe, step: int)
 
 
 def flow_matching_loss(pipe: FluxPipeline, latents: Tensor, tokens: Tensor, seed: int) -> Tensor:
-    """The loss of one batch: latents (B, 16, h, w), tokens (B, TEXT_TOKENS). Noise and σ are drawn from `seed`."""
+    """The loss of one batch: latents (B, 16, h, w), tokens (B, TEXT_TOKENS). Noise and σ are drawn from `seed`.
+
+    The mean square error of the velocity noise - latents at (1 - σ) latents + σ noise, σ logit-normal
+    (Esser et al. 2024, section 3.1).
+    """
     batch, channels, height, width = latents.shape
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(latents.shape, generator=generator).to(latents.device)

@@ -45,8 +45,9 @@ def record_activations(
     `layer_order`: it sees the blocks that are in place when it opens, position by position.
 
     `guided`: the batch is [unconditional, conditional] halves, as the pipelines of SD3 and AuraFlow join them when
-    they guide; the halves are kept apart. Otherwise the whole batch is "conditional". (Pipelines that call the
-    transformer once for each half, as FLUX does for `true_cfg_scale`, cannot be told apart and are not supported.)
+    they guide (both hold the same latents, which is checked); the halves are kept apart. Otherwise the whole batch is
+    "conditional". (Pipelines that call the transformer once for each half, as FLUX does for `true_cfg_scale`, cannot
+    be told apart and are not supported.)
 
     `averages`: what to average before layers are compared.
       "after"      nothing: compare the layers in every picture at every timestep, then average the similarities.
@@ -248,15 +249,22 @@ class Recorder:
         self.streams: dict[str, Stream] = {}
         self.carried: dict[Tap, list[tuple[int, Stream, int]]] | None = None  # [(element of the output, stream, layer)]
         self.timestep = 0.0  # of the step in flight
+        self.runs = 0  # blocks that have run in it
+        self.taken: list[tuple[Tap, dict[str, Any], Any]] = []  # their inputs and outputs, in the first step only
         self.step_before: tuple[float, int] | None = None  # timestep and batch
 
     def begin_step(self, transformer: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         inputs = signature(type(transformer).forward).bind_partial(transformer, *args, **kwargs).arguments
         if inputs.get("timestep") is None:
             raise InputError(f"{type(transformer).__name__} was given no `timestep`: only denoisers are recorded")
+        latents = inputs.get("hidden_states")
+        if self.recording.guided and not torch.equal(*torch.tensor_split(latents, 2)):
+            raise InputError(
+                f"a batch of {len(latents)} whose halves are not the same latents is not guided: set guided=False"
+            )
         self.timestep = float(torch.as_tensor(inputs["timestep"]).flatten()[0])
-        self.taken: list[tuple[Tap, dict[str, Any], Any]] = []
         self.runs = 0
+        self.taken.clear()
 
     def take(self, tap: Tap, inputs: dict[str, Any], output: Any) -> None:
         """One block has run. Which stream is which shows when the next has its inputs, so the first step waits."""
@@ -279,9 +287,7 @@ class Recorder:
                 self.assign_streams()
             if not self.streams:
                 raise InputError("no block returns tokens, (batch, tokens, channels): choose others with `stacks`")
-            batch = {len(stream.now) for stream in self.streams.values()}.pop()
-            if batch % self.halves:
-                raise InputError(f"a batch of {batch} has no two halves: record this call with guided=False")
+            batch = len(next(iter(self.streams.values())).now)
             if self.step_before and not (self.timestep < self.step_before[0] and batch == self.step_before[1]):
                 self.end_call()
             for stream in self.streams.values():

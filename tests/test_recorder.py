@@ -23,8 +23,11 @@ JOINT = "AuraFlowSingleTransformerBlock"  # returns one tensor; all other blocks
 # -- the reference: keep everything, compare in Python loops --------------------------------------------------
 
 
-def denoise(toy: Toy, batches=(2, 4), timesteps=TIMESTEPS, **changes: Tensor) -> None:
-    """One call per entry of `batches`: every step on other latents, each call on other prompts."""
+def denoise(toy: Toy, batches=(2, 4), timesteps=TIMESTEPS, guided=False, **changes: Tensor) -> None:
+    """One call per entry of `batches`: every step on other latents, each call on other prompts.
+
+    `guided` gives both halves of the batch the same latents, as the pipelines do.
+    """
     draw = torch.Generator().manual_seed(1)
     dtype = next(toy.transformer.parameters()).dtype
     with torch.no_grad():
@@ -36,7 +39,8 @@ def denoise(toy: Toy, batches=(2, 4), timesteps=TIMESTEPS, **changes: Tensor) ->
                     value = fixed[name]
                 fixed[name] = value.to(dtype)
             for timestep in timesteps:
-                fixed["hidden_states"] = torch.randn(fixed["hidden_states"].shape, generator=draw).to(dtype)
+                latents = torch.randn(fixed["hidden_states"].shape, generator=draw).to(dtype)
+                fixed["hidden_states"] = torch.cat([latents[: batch // 2]] * 2) if guided else latents
                 toy.transformer(**fixed | {"timestep": torch.full((batch,), timestep)} | changes, return_dict=False)
 
 
@@ -125,13 +129,14 @@ HALVES = {
 # -- the numbers ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("guided", [False, True], ids=["unguided", "guided"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "guided, dtype", [(False, torch.float32), (True, torch.float32), (True, torch.bfloat16)], ids=str
+)
 def test_equals_the_plain_computation(toy, guided, dtype):
     if dtype != torch.float32:
         toy = Toy(deepcopy(toy.transformer).to(dtype), toy.inputs)
     with everything_kept(toy.transformer) as steps, record_activations(toy.transformer, guided) as recording:
-        denoise(toy)
+        denoise(toy, guided=guided)
     assert set(recording.streams) == set(steps[0])
     halves = HALVES if guided else {"conditional": whole}
     for half, pick in halves.items():
@@ -264,6 +269,15 @@ def test_changes_nothing_and_leaves_nothing(toy):
     assert set(vars(toy.transformer)) == attributes
     assert not toy.transformer._forward_hooks and not toy.transformer._forward_pre_hooks
     assert torch.equal(toy.output(), before)
+
+
+def test_blocks_keep_their_own_attributes(sd3):
+    residual = dict(block_controlnet_hidden_states=[torch.ones(2, 16, 16)])  # forward reads `context_pre_only` then
+    changed = Toy(sd3.transformer, sd3.inputs | residual)
+    before = changed.output()
+    assert not torch.equal(before, sd3.output())
+    with record_activations(sd3.transformer):
+        assert torch.equal(changed.output(), before)
 
 
 def test_recordings_nest(flux):
@@ -400,7 +414,7 @@ def test_streams_that_cannot_be_told_apart_are_refused():
 
 def test_saved_and_loaded(flux, tmp_path):
     with record_activations(flux.transformer, guided=True) as recording:
-        denoise(flux)
+        denoise(flux, guided=True)
     recording.save(tmp_path / "flux.1")
     loaded = Recording.load(tmp_path / "flux.1")
     assert loaded.streams == recording.streams and loaded.timesteps == recording.timesteps
@@ -452,9 +466,10 @@ def test_nothing_was_recorded(flux):
 
 
 def test_calls_that_cannot_be_recorded_are_refused(flux):
-    with record_activations(flux.transformer, guided=True):
-        with pytest.raises(InputError, match="a batch of 3 has no two halves"):
-            denoise(flux, [3])
+    for batch in (3, 4):
+        with record_activations(flux.transformer, guided=True):
+            with pytest.raises(InputError, match=f"batch of {batch} whose halves are not the same latents"):
+                denoise(flux, [batch])
     with record_activations(flux.transformer) as recording:
         denoise(flux)
         with pytest.raises(InputError, match="record one picture size at a time"):

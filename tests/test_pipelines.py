@@ -1,0 +1,147 @@
+"""Loading and painting: deterministic by prompt and seed, and clear about what cannot be painted."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from diffusers import FluxPipeline
+
+from miniworld.models import build_flux_pipeline, build_vae
+from painters_utils import pipelines
+from painters_utils.errors import InputError
+from painters_utils.pipelines import (
+    call_settings,
+    check_words,
+    load_pipeline,
+    model_row,
+    noise_generator,
+    paint,
+)
+
+CALL = dict(num_inference_steps=2, height=32, width=32, guidance_scale=0.0, max_sequence_length=24)
+PROMPTS = ["a red dog on a white background", "two blue cars on a black background", "an owl on a gray background"]
+
+
+@pytest.fixture(scope="module")
+def pipe() -> FluxPipeline:
+    """An untrained flux-mini, a third as wide, that paints noise."""
+    torch.manual_seed(0)
+    pipe = build_flux_pipeline(build_vae(), width=32)
+    with torch.no_grad():  # a new mini starts as the identity, on which prompts have no effect
+        for parameter in pipe.transformer.parameters():
+            parameter.normal_(0, 0.06)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def pixels(picture) -> np.ndarray:
+    return np.asarray(picture.image).astype(int)
+
+
+def test_a_picture_depends_on_its_prompt_and_seed_only(pipe):
+    together = {(p.prompt, p.seed): pixels(p) for p in paint(pipe, PROMPTS, [0, 7], **CALL)}
+    assert len(together) == 6
+    for batch, prompts, seeds in ((1, PROMPTS, [0, 7]), (4, PROMPTS[::-1], [7, 0]), (2, PROMPTS[1:2], [7])):
+        for picture in paint(pipe, prompts, seeds, batch=batch, **CALL):
+            assert np.abs(pixels(picture) - together[picture.prompt, picture.seed]).max() <= 2
+    first, *others = together.values()
+    assert all(np.abs(first - other).max() > 10 for other in others)
+
+
+def test_pictures_come_prompt_after_prompt(pipe):
+    painted = paint(pipe, PROMPTS[:2], [3, 1], **CALL)
+    assert [(p.prompt, p.seed) for p in painted] == [
+        (PROMPTS[0], 3), (PROMPTS[0], 1), (PROMPTS[1], 3), (PROMPTS[1], 1),
+    ]  # fmt: skip
+
+
+def test_noise_is_drawn_per_prompt_and_seed():
+    draw = {key: torch.randn(4, generator=noise_generator(*key)).tolist() for key in (("a", 0), ("a", 1), ("b", 0))}
+    assert len({tuple(values) for values in draw.values()}) == 3
+    assert draw["a", 0] == torch.randn(4, generator=noise_generator("a", 0)).tolist()
+
+
+def test_a_picture_that_is_not_finite_is_flagged_and_never_black(pipe):
+    weight = pipe.vae.decoder.conv_out.bias
+    before = weight.detach().clone()
+    try:
+        with torch.no_grad():
+            weight[0] = float("nan")
+        [picture] = paint(pipe, PROMPTS[:1], [0], **CALL)
+    finally:
+        with torch.no_grad():
+            weight.copy_(before)
+    assert not picture.finite
+    assert pixels(picture).mean() > 100
+    [picture] = paint(pipe, PROMPTS[:1], [0], **CALL)
+    assert picture.finite
+
+
+@pytest.mark.parametrize(
+    ("prompts", "message"),
+    [
+        (["a zebra on a white background"], r"'zebra' \(nearest: .*\)"),
+        (["a dgo and a kat on a white background"], r"'dgo' \(nearest: .*dog.*'kat' \(nearest: .*cat"),
+        (["  "], "is empty"),
+        ([], "non-empty list"),
+        ("a dog", "non-empty list"),
+        (["a dog and " * 12], "words: a mini reads 23 at most"),
+    ],
+)
+def test_what_a_mini_cannot_read_is_refused(pipe, prompts, message):
+    with pytest.raises(InputError, match=message) as error:
+        paint(pipe, prompts, [0], **CALL)
+    assert "\n" not in str(error.value)
+
+
+def test_other_tokenizers_read_any_word():
+    check_words(["a zebra in a spaceship"], None)
+
+
+@pytest.mark.parametrize("seeds", [[], [-1], [True], ["0"], [0.5]])
+def test_bad_seeds_are_refused(pipe, seeds):
+    with pytest.raises(InputError, match="seed"):
+        paint(pipe, PROMPTS, seeds, **CALL)
+
+
+def test_settings_come_from_the_table_unless_changed():
+    table = model_row("flux-mini")["call"]
+    assert call_settings("flux-mini") == table
+    assert call_settings("flux-mini", num_inference_steps=None) == table
+    assert call_settings("flux-mini", num_inference_steps=3)["num_inference_steps"] == 3
+    for steps in (0, -4, 1.5, True):
+        with pytest.raises(InputError, match="num_inference_steps"):
+            call_settings("flux-mini", num_inference_steps=steps)
+
+
+def test_an_unknown_model_is_named_with_the_known_ones():
+    with pytest.raises(InputError, match="unknown model 'flux-mimi': choose one of flux-mini"):
+        load_pipeline("flux-mimi")
+
+
+def test_the_shipped_mini_loads_as_a_stock_pipeline_in_one_line():
+    pipe = FluxPipeline.from_pretrained(pipelines.ROOT / "data/models/flux-mini")
+    assert (len(pipe.transformer.transformer_blocks), len(pipe.transformer.single_transformer_blocks)) == (19, 38)
+    folder = pipelines.ROOT / "data/models/flux-mini"
+    assert not [*folder.rglob("*.bin"), *folder.rglob("*.pt"), *folder.rglob("*.ckpt")], "weights are safetensors only"
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 26 * 2**20
+
+
+@pytest.mark.parametrize("damage", ["cut short", "emptied", "missing"])
+def test_damaged_weights_are_refused_with_a_remedy(tmp_path, monkeypatch, damage):
+    shutil.copytree(pipelines.ROOT / "data/models/flux-mini", tmp_path / "data/models/flux-mini")
+    shutil.copy(pipelines.ROOT / "data/models.yaml", tmp_path / "data")
+    weights = tmp_path / "data/models/flux-mini/transformer/diffusion_pytorch_model.safetensors"
+    if damage == "cut short":
+        weights.write_bytes(weights.read_bytes()[:-1000])
+    elif damage == "emptied":
+        weights.write_bytes(b"")
+    else:
+        weights.unlink()
+    monkeypatch.setattr(pipelines, "ROOT", tmp_path)
+    with pytest.raises(InputError, match="weights of 'flux-mini' are damaged .* retrain"):
+        load_pipeline("flux-mini")
+    shutil.rmtree(tmp_path / "data/models/flux-mini")
+    with pytest.raises(InputError, match="no weights of 'flux-mini'.*make minis"):
+        load_pipeline("flux-mini")
