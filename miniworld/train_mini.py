@@ -58,7 +58,7 @@ class Recipe:
 
 
 def train_flux(
-    folder: Path, vae_folder: Path, checkpoint: Path, recipe: Recipe, device: str = "cpu", save_minutes: float = 5
+    folder: Path, vae_folder: Path, checkpoint: Path, recipe: Recipe, device: str = "cpu", save_minutes: float = 10
 ) -> None:
     """Train flux-mini and save it to `folder` as a complete pipeline; resumes from `checkpoint` if it exists.
 
@@ -70,6 +70,7 @@ def train_flux(
     where = torch.device(device)
     vae = AutoencoderKL.from_pretrained(vae_folder).to(where)
     pipe, average = (build_flux_pipeline(vae, recipe.width) for _ in range(2))
+    average.set_progress_bar_config(disable=True)
     parts = ("transformer", "text_encoder", "text_encoder_2")
     model = nn.ModuleDict({part: getattr(pipe, part) for part in parts}).to(where).train()
     smooth = nn.ModuleDict({part: getattr(average, part) for part in parts}).to(where).eval().requires_grad_(False)
@@ -181,7 +182,7 @@ def flow_matching_loss(pipe: FluxPipeline, latents: Tensor, tokens: Tensor, seed
 def show_samples(pipe: FluxPipeline, path: Path, size: int) -> None:
     """Two seeds of each of SAMPLE_PROMPTS, painted with the averaged weights."""
     pictures = paint(
-        pipe, SAMPLE_PROMPTS, seeds=[0, 1], steps=12, height=size, width=size,
+        pipe, SAMPLE_PROMPTS, seeds=[0, 1], num_inference_steps=12, height=size, width=size,
         guidance_scale=0.0, max_sequence_length=TEXT_TOKENS,
     )  # fmt: skip
     save_grid([picture.image for picture in pictures], path, columns=8)

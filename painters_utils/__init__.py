@@ -5,7 +5,11 @@ Read in this order: `stacks` (find a model's blocks), `orders` (run them in anot
 (how much pictures changed), `figures` and `results` (show and keep), `config`, `execute`, `run`, `report` (the page).
 """
 
+import os
 from importlib import import_module
+
+# transformers remarks on optional packages that nothing here uses; errors still come through.
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 _PUBLIC = {
     "stacks": ["find_stacks"],

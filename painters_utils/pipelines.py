@@ -16,16 +16,13 @@ from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tqdm.auto import tqdm
-from transformers.utils import logging as transformers_logging
 
 from .errors import InputError, unknown
 
 ROOT = Path(__file__).parent.parent
 MINI_TOKENS = 24  # what the minis' text encoders were trained to read, end mark included
 
-# Both libraries remark on optional packages that nothing here uses; errors still come through.
 diffusers_logging.set_verbosity_error()
-transformers_logging.set_verbosity_error()
 
 
 def model_table() -> dict[str, dict]:

@@ -20,6 +20,8 @@ def main(arguments: list[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     try:
         study = load_study(args.profile, models=args.models, seeds=_number(args.seeds), steps=_number(args.steps))
+        if args.cores != "all" and not (args.cores.isdecimal() and int(args.cores) > 0):
+            raise InputError(f"cores is {args.cores!r}: give a whole number above 0, or all")
     except InputError as error:
         sys.exit(f"error: {error}")
     settings = {"profile": args.profile, "models": study.models, "seeds": study.seeds, "steps": study.steps}

@@ -1,0 +1,71 @@
+"""How much pictures changed: 0 for the same, about 1 for another prompt's."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from painters_utils.compare import change, change_table, interval
+from painters_utils.errors import InputError
+from painters_utils.pipelines import Picture
+
+
+def pictures(seed: int) -> list[Picture]:
+    draw = np.random.default_rng(seed)
+    noise = draw.integers(0, 256, (6, 16, 16, 3), dtype=np.uint8)
+    return [Picture("abc"[i // 2], i % 2, Image.fromarray(array)) for i, array in enumerate(noise)]
+
+
+def test_the_same_pictures_have_not_changed_and_unrelated_ones_by_one():
+    baseline = pictures(0)
+    assert np.array_equal(change(baseline, baseline), np.zeros(6))
+    assert change(baseline, pictures(1)) == pytest.approx(1, abs=0.06)
+
+
+def test_change_equals_a_naive_reference():
+    baseline, variant = pictures(0), pictures(3)
+
+    def distance(a, b):
+        return np.sqrt(np.mean((np.asarray(a.image, float) - np.asarray(b.image, float)) ** 2))
+
+    apart = np.mean([distance(a, b) for a in baseline for b in baseline if a.prompt != b.prompt])
+    expected = [distance(a, b) / apart for a, b in zip(baseline, variant, strict=True)]
+    assert change(baseline, variant) == pytest.approx(expected, rel=1e-5)
+
+
+def test_half_a_change_lies_between():
+    baseline = pictures(0)
+    half = [
+        Picture(p.prompt, p.seed, Image.blend(p.image, q.image, 0.5)) for p, q in zip(baseline, pictures(1), strict=True)
+    ]
+    assert change(baseline, half) == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_picture_that_is_not_finite_is_counted_and_left_out_of_the_mean():
+    baseline = pictures(0)
+    broken = [*pictures(1)[:5], Picture("c", 1, baseline[5].image, finite=False)]
+    values = change(baseline, broken)
+    assert np.isnan(values[5])
+    assert np.isfinite(interval(values)).all()
+    row = change_table({"variant": values}).iloc[0]
+    assert row["not finite"] == 1
+    assert row["pictures"] == 6
+
+
+def test_other_pictures_and_a_single_prompt_are_refused():
+    baseline = pictures(0)
+    with pytest.raises(InputError, match="other prompts or seeds"):
+        change(baseline, baseline[::-1])
+    with pytest.raises(InputError, match="two prompts at least"):
+        change(baseline[:2], baseline[:2])
+
+
+def test_the_interval_holds_the_mean_and_shrinks_with_more_pictures():
+    draw = np.random.default_rng(0)
+    few, many = draw.normal(0.4, 0.1, 10), draw.normal(0.4, 0.1, 1000)
+    for values in (few, many):
+        mean, low, high = interval(values)
+        assert low < mean < high
+        assert mean == pytest.approx(values.mean())
+    assert interval(many)[2] - interval(many)[1] < (interval(few)[2] - interval(few)[1]) / 3
+    assert interval(few) == interval(few)
+    assert np.isnan(interval(few[:2])[1:]).all(), "two pictures have a mean but no interval"
