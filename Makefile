@@ -32,7 +32,6 @@ test: $(VENV)/ready ## Run the tests and the linter
 	@$(RUN) -m pytest -q
 
 lab: $(VENV)/ready ## Open the notebooks in JupyterLab
-	@$(RUN) -m ipykernel install --sys-prefix --name painters --display-name Painters >/dev/null
 	@$(RUN) -m jupyter lab --notebook-dir=notebooks
 
 minis: $(VENV)/ready ## Train the minis from nothing (PROFILE=smoke: minutes, bad pictures)

@@ -56,7 +56,8 @@ rule notebook:
         OUT / "{model}/{notebook}.ipynb",
     params:
         arguments=arguments,
-    threads: workflow.cores
+    # Half of the cores: two notebooks side by side lose less time than one that waits for its own threads.
+    threads: max(1, workflow.cores // 2)
     shell:
         "OMP_NUM_THREADS={threads} {sys.executable} -m painters_utils.execute {wildcards.notebook}"
         " --target {output:q} {params.arguments}"

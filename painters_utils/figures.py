@@ -2,6 +2,7 @@
 
 import base64
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -13,13 +14,15 @@ import seaborn as sns
 from IPython.display import HTML, display
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 from PIL import Image
 from scipy.cluster.hierarchy import dendrogram
 
 from .bands import Bands
 from .compare import interval
 from .orders import Order
-from .pipelines import Picture
+from .pipelines import ROOT, Picture
 
 # Okabe & Ito's colours: told apart by the colour-blind too.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8a8f98"
@@ -41,7 +44,7 @@ def short(stack: str) -> str:
 
 
 def show(figure: Figure, name: str, caption: str, alt: str, out: str | Path) -> None:
-    """Display a figure with its caption and save it as `{out}/figures/{name}.webp`.
+    """Display a figure with its caption and save it as `{out}/figures/{name}.webp` (`out` relative to the repository).
 
     `alt` says in words what the figure shows, for those who do not see it. Both texts are escaped.
     """
@@ -50,7 +53,7 @@ def show(figure: Figure, name: str, caption: str, alt: str, out: str | Path) -> 
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", bbox_inches="tight", facecolor="white")
     plt.close(figure)
-    path = Path(out) / "figures" / f"{name}.webp"
+    path = ROOT / out / "figures" / f"{name}.webp"
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = Image.open(buffer).convert("RGB")
     picture.save(path, quality=86, method=6)
@@ -66,7 +69,8 @@ def show(figure: Figure, name: str, caption: str, alt: str, out: str | Path) -> 
 
 def show_table(table: pd.DataFrame, caption: str) -> None:
     """Display a table with its caption; every cell is escaped."""
-    html = table.to_html(index=False, border=0, escape=True, na_rep="–", justify="left")
+    numbers = {column: "{:,}".format for column in table.select_dtypes("integer")}
+    html = table.to_html(index=False, border=0, escape=True, na_rep="–", justify="left", formatters=numbers)
     display(HTML(f'<figure class="table"><div>{html}</div><figcaption>{escape(caption)}</figcaption></figure>'))
 
 
@@ -120,9 +124,9 @@ def draw_order(orders: Mapping[str, Order], depth: int) -> Figure:
 def picture_rows(rows: Mapping[str, Sequence[Picture]], titles: Sequence[str] | None = None) -> Figure:
     """Pictures side by side: a labelled row for each entry, columns that belong together, `titles` above them."""
     columns = max(len(pictures) for pictures in rows.values())
-    size = 9.0 / columns
+    size = min(9.0 / columns, 1.8)
     figure, axes = plt.subplots(
-        len(rows), columns, figsize=(9, size * len(rows) * 1.02 + (0.5 if titles else 0)), squeeze=False
+        len(rows), columns, figsize=(size * columns, size * len(rows) + (0.4 if titles else 0)), squeeze=False
     )
     for axis in axes.flat:
         axis.axis("off")
@@ -138,8 +142,6 @@ def picture_rows(rows: Mapping[str, Sequence[Picture]], titles: Sequence[str] | 
 
 def wrapped(text: str, width: int = 24) -> str:
     """The text in lines of about `width` characters, three at most."""
-    import textwrap
-
     return "\n".join(textwrap.wrap(text, width, max_lines=4, placeholder=" …"))
 
 
@@ -150,28 +152,30 @@ def heatmaps(
     matrices: Mapping[str, np.ndarray], bands: Mapping[str, Bands] | None = None, unit: str = "cosine"
 ) -> Figure:
     """Similarity matrices side by side on one colour scale, with the bands drawn over them where given."""
+    side = 4.3 if len(matrices) < 3 else 2.7
     figure, axes = plt.subplots(
-        1, len(matrices), figsize=(4.3 * len(matrices), 4.1), squeeze=False, layout="constrained"
+        1, len(matrices), figsize=(side * len(matrices) + 0.9, side), squeeze=False, layout="constrained"
     )
     low = min(float(np.nanmin(matrix)) for matrix in matrices.values())
     for axis, (title, matrix) in zip(axes[0], matrices.items(), strict=True):
-        drawn = axis.imshow(
-            matrix, cmap="viridis", vmin=min(low, 0.0) if low < 0 else low, vmax=1, interpolation="nearest"
-        )
-        axis.set(title=title, xlabel="layer", ylabel="layer")
+        drawn = axis.imshow(matrix, cmap="viridis", vmin=low, vmax=1, interpolation="nearest")
+        axis.set_title(title, fontsize=10)
+        axis.set(xlabel="layer", ylabel="layer" if axis is axes[0, 0] else "")
+        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axis.yaxis.set_major_locator(MaxNLocator(6, integer=True))
         sns.despine(ax=axis, left=True, bottom=True)
-        if bands and title in bands:
-            for band in bands[title].bands:
-                first, last = band.layers[0], band.layers[-1]
-                axis.add_patch(
-                    Rectangle(
-                        (first - 0.5, first - 0.5), last - first + 1, last - first + 1, fill=False, ec="white", lw=2.2
-                    )
-                )
-                axis.text(last + 0.8 if last < len(matrix) * 0.7 else first - 0.9, (first + last) / 2, band.name,
-                          color="white", fontsize=8, va="center",
-                          ha="left" if last < len(matrix) * 0.7 else "right")  # fmt: skip
-    figure.colorbar(drawn, ax=axes[0].tolist(), label=f"{unit} similarity (1 = same direction)", shrink=0.85)
+        for band in bands[title].bands if bands else []:
+            first, last = band.span
+            wide = last - first + 1
+            axis.add_patch(Rectangle((first - 0.5, first - 0.5), wide, wide, fill=False, ec="white", lw=2))
+            # The name stands beside its square, on the side that has room.
+            right = last < len(matrix) * 0.6
+            axis.text(
+                last + 1 if right else first - 1, (first + last) / 2, band.name, fontsize=9, va="center",
+                ha="left" if right else "right", color="white",
+                path_effects=[withStroke(linewidth=2, foreground="#333")],
+            )  # fmt: skip
+    figure.colorbar(drawn, ax=axes[0].tolist(), label=f"{unit} similarity", shrink=0.9)
     return figure
 
 
@@ -190,6 +194,10 @@ def lines_by_depth(lines: Mapping[str, np.ndarray], ylabel: str, log: bool = Fal
     for (label, values), colour in zip(lines.items(), (BLUE, ORANGE, GREEN, RED, GREY), strict=False):
         axis.plot(values, marker="o", ms=3, label=label, color=colour)
     axis.set(xlabel="layer", ylabel=ylabel, yscale="log" if log else "linear")
+    if log:
+        axis.yaxis.set_major_formatter(ScalarFormatter())
+        axis.yaxis.set_minor_formatter(NullFormatter())
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.legend(frameon=False)
     figure.tight_layout()
     return figure

@@ -73,7 +73,9 @@ def chapter(study: Study, model: str, notebook: str) -> dict:
     identity = f"{model}-{notebook}"
     # Ids are unique on the page, also where two models share a notebook.
     html = re.sub(r'<figure id="', f'<figure id="{identity}-', html)
-    html = re.sub(r'(<h[2-6]) id="', rf'\1 id="{identity}-', html)
+    html = re.sub(
+        r'<h2 id="(.*?)</h2>', rf'<h3 id="{identity}-\1</h3>', html, flags=re.S
+    )  # the chapter's title is the h2
     return {"id": identity, "notebook": notebook, "title": title.group(1) if title else notebook, "html": html}
 
 

@@ -1,4 +1,7 @@
-"""What a notebook leaves for others: numbers as JSON, recordings and sentences. Files appear whole or not at all."""
+"""What a notebook leaves for others: numbers as JSON, recordings and sentences. Files appear whole or not at all.
+
+A relative `out` is taken from the repository's root, so that JupyterLab and papermill find the same files.
+"""
 
 import json
 import os
@@ -8,7 +11,7 @@ from pathlib import Path
 from IPython.display import Markdown, display
 
 from .errors import InputError
-from .pipelines import load_pipeline, paint
+from .pipelines import ROOT, load_pipeline, paint
 from .recorder import Recording, record_activations
 
 
@@ -19,7 +22,7 @@ def say(text: str) -> None:
 
 def save_numbers(out: str | Path, notebook: str, numbers: dict) -> None:
     """Write what a notebook found to `{out}/{notebook}.json`; the page's prose and other notebooks read it there."""
-    path = Path(out) / f"{notebook}.json"
+    path = ROOT / out / f"{notebook}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".part")
     unfinished.write_text(json.dumps(numbers, indent=1, ensure_ascii=False))
@@ -28,7 +31,7 @@ def save_numbers(out: str | Path, notebook: str, numbers: dict) -> None:
 
 def read_numbers(out: str | Path, notebook: str) -> dict:
     """Read what `save_numbers` wrote; `InputError` if that notebook has not run here yet or the file is damaged."""
-    path = Path(out) / f"{notebook}.json"
+    path = ROOT / out / f"{notebook}.json"
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
@@ -43,7 +46,7 @@ def recorded(model: str, prompts: Sequence[str], seeds: Sequence[int], out: str 
     All prompts of one seed are in flight together, so that "averaged over inputs" means over all prompts.
     A file that was made with other settings, or is damaged, is recorded anew.
     """
-    path, note = Path(out) / "similarity.npz", Path(out) / "similarity.json"
+    path, note = ROOT / out / "similarity.npz", ROOT / out / "similarity.json"
     asked = json.loads(json.dumps({"model": model, "prompts": list(prompts), "seeds": list(seeds), **call}))
     if path.exists() and note.exists():
         try:

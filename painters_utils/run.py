@@ -24,11 +24,11 @@ def main(arguments: list[str] | None = None) -> None:
             raise InputError(f"cores is {args.cores!r}: give a whole number above 0, or all")
     except InputError as error:
         sys.exit(f"error: {error}")
-    settings = {"profile": args.profile, "models": study.models, "seeds": study.seeds, "steps": study.steps}
+    settings = study.out / "study.json"
+    settings.write_text(json.dumps({"study": {"profile": study.profile, **json.loads(study.settings())}}))
     command = [
         sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(ROOT),
-        "--cores", args.cores, "--rerun-incomplete", "--quiet", "rules", "host", "progress",
-        "--config", f"study={json.dumps(settings)}",
+        "--configfile", str(settings), "--cores", args.cores, "--rerun-incomplete", "--quiet", "rules", "host",
     ]  # fmt: skip
     sys.exit(subprocess.run(command).returncode)
 

@@ -35,7 +35,8 @@ def test_change_equals_a_naive_reference():
 def test_half_a_change_lies_between():
     baseline = pictures(0)
     half = [
-        Picture(p.prompt, p.seed, Image.blend(p.image, q.image, 0.5)) for p, q in zip(baseline, pictures(1), strict=True)
+        Picture(p.prompt, p.seed, Image.blend(p.image, q.image, 0.5))
+        for p, q in zip(baseline, pictures(1), strict=True)
     ]
     assert change(baseline, half) == pytest.approx(0.5, abs=0.05)
 

@@ -402,6 +402,14 @@ def test_streams_are_told_apart(image_first, depth, text_tokens):
     np.testing.assert_allclose(recording.norms("text")[0], 2.0**by_depth * 8**0.5, rtol=1e-6)
 
 
+def test_layers_of_two_precisions_are_kept_in_the_finer_one():
+    model = Model(2, True)
+    model.blocks[1].register_forward_hook(lambda block, args, output: tuple(part.bfloat16() for part in output))
+    with record_activations(model) as recording:
+        model(torch.full((2, 4, 1), 0.001), torch.tensor([0.5]), torch.ones(2, 5, 1))
+    np.testing.assert_allclose(recording.norms("image"), [[1.001, 2]], atol=1e-6)  # 1.001 would be 1 in bfloat16
+
+
 def test_streams_that_cannot_be_told_apart_are_refused():
     model = Model(1, True)
     with pytest.raises(InputError, match="cannot tell text from image in blocks 0"):
