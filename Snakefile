@@ -3,8 +3,8 @@ import json
 import shlex
 import sys
 
+from painters_utils.catalog import ROOT, model_table
 from painters_utils.config import load_study
-from painters_utils.pipelines import ROOT, model_table
 
 STUDY = load_study(**config.get("study", {}))
 OUT = STUDY.out.relative_to(ROOT)

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
-from painters_utils.pipelines import MINI_TOKENS
+from painters_utils.catalog import MINI_TOKENS
 
 from .scenes import vocabulary
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import torch
 
+from painters_utils.catalog import ROOT
+from painters_utils.config import require_writable
 from painters_utils.errors import InputError
-from painters_utils.pipelines import ROOT
 
 from .train_mini import Recipe, train_flux
 from .train_vae import train_vae
@@ -37,23 +38,27 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--stages", type=_stages, help="picture sizes and steps, e.g. 64:3000,128:5000 (minis only)")
     parser.add_argument("--steps", type=_positive, help="steps (VAE only)")
     parser.add_argument("--rate", type=float, help="highest learning rate (minis only)")
-    parser.add_argument("--out", type=Path, default=ROOT / "data/models", help="folder for the finished weights")
-    parser.add_argument("--work", type=Path, default=ROOT / "results/training", help="folder for checkpoints, samples")
+    parser.add_argument("--out", type=Path, help="folder for the finished weights (default: data/models)")
+    parser.add_argument("--work", type=Path, help="folder for checkpoints and samples (default: results/training)")
     args = parser.parse_args(arguments)
-    changes = SMOKE[args.what] if args.profile == "smoke" else {}
-    vae_folder = args.work / "vae"
+    smoke = args.profile == "smoke"  # never overwrites the weights that ship
+    changes = SMOKE[args.what] if smoke else {}
+    work = args.work or ROOT / ("results/smoke/training" if smoke else "results/training")
+    out = args.out or ROOT / ("results/smoke/models" if smoke else "data/models")
+    vae_folder = work / "vae"
     try:
-        args.work.mkdir(parents=True, exist_ok=True)
+        for folder in (work, out):
+            require_writable(folder)
         if args.what == "vae":
             train_vae(
-                vae_folder, args.work / "vae.safetensors", args.steps or changes.get("steps", 6000), device=args.device
+                vae_folder, work / "vae.safetensors", args.steps or changes.get("steps", 6000), device=args.device
             )
             return
         if not (vae_folder / "config.json").exists():
             raise InputError(f"no VAE in {vae_folder}: run `python -m miniworld.train vae` first")
         given = {key: getattr(args, key) for key in ("batch", "stages", "rate") if getattr(args, key)}
         recipe = dataclasses.replace(Recipe(), **(changes | given))
-        train_flux(args.out / args.what, vae_folder, args.work / f"{args.what}.safetensors", recipe, args.device)
+        train_flux(out / args.what, vae_folder, work / f"{args.what}.safetensors", recipe, args.device)
     except (InputError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

@@ -1,8 +1,9 @@
 """See what the layers of a diffusion transformer do: reorder them, record them, compare the pictures.
 
 Read in this order: `stacks` (find a model's blocks), `orders` (run them in another order), `strategies` (build orders),
-`recorder` (measure how alike layers are), `bands` (group them), `pipelines` (load a model, paint), `compare`
-(how much pictures changed), `figures` and `results` (show and keep), `config`, `execute`, `run`, `report` (the page).
+`recorder` (measure how alike layers are), `bands` (group them), `catalog` and `pipelines` (know a model, load it,
+paint), `compare` (how much pictures changed), `figures` and `results` (show and keep), `config`, `execute`, `run`,
+`report` (make the page).
 """
 
 import os
@@ -17,7 +18,8 @@ _PUBLIC = {
     "strategies": ["build_order", "middle_band"],
     "recorder": ["Recording", "record_activations"],
     "bands": ["find_bands"],
-    "pipelines": ["call_settings", "load_pipeline", "model_row", "paint"],
+    "catalog": ["call_settings", "model_row"],
+    "pipelines": ["load_pipeline", "paint"],
     "compare": ["change", "interval"],
     "figures": ["heatmaps", "picture_rows", "show", "show_table"],
     "results": ["read_numbers", "recorded", "save_numbers", "say"],

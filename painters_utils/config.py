@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 
+from .catalog import ROOT, call_settings, check_words, model_table, require_positive
 from .errors import InputError, unknown
-from .pipelines import ROOT, call_settings, check_words, model_table, require_positive
 
 REPORT = ROOT / "report"
 

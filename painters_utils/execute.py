@@ -13,8 +13,8 @@ import papermill
 import yaml
 from papermill.exceptions import PapermillExecutionError
 
+from .catalog import ROOT
 from .errors import InputError, unknown
-from .pipelines import ROOT
 
 
 def execute_notebook(notebook: Path, target: Path, parameters: dict) -> None:
@@ -35,6 +35,7 @@ def execute_notebook(notebook: Path, target: Path, parameters: dict) -> None:
         parameters,
         kernel_name="python3",
         cwd=ROOT,
+        extra_arguments=["--log-level=ERROR"],  # the kernel warns of its own transport every time
         progress_bar={"desc": target.stem, "leave": True},
     )
     os.replace(unfinished, target)

@@ -20,9 +20,10 @@ from PIL import Image
 from scipy.cluster.hierarchy import dendrogram
 
 from .bands import Bands
+from .catalog import ROOT
 from .compare import interval
 from .orders import Order
-from .pipelines import ROOT, Picture
+from .pipelines import Picture
 
 # Okabe & Ito's colours: told apart by the colour-blind too.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8a8f98"

@@ -3,47 +3,19 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
-from pathlib import Path
 
 import pandas as pd
 import torch
-import yaml
 from diffusers import DiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 from PIL import Image, ImageDraw
 from safetensors import SafetensorError
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
 from tqdm.auto import tqdm
 
-from .errors import InputError, unknown
-
-ROOT = Path(__file__).parent.parent
-MINI_TOKENS = 24  # what the minis' text encoders were trained to read, end mark included
+from .catalog import ROOT, check_words, model_row, require_positive
+from .errors import InputError
 
 diffusers_logging.set_verbosity_error()
-
-
-def model_table() -> dict[str, dict]:
-    """The rows of `data/models.yaml`: title, path, call settings and whether the model is a mini."""
-    return yaml.safe_load((ROOT / "data/models.yaml").read_text())
-
-
-def model_row(name: str) -> dict:
-    """One row of the model table; an unknown name is an `InputError`."""
-    table = model_table()
-    if name not in table:
-        raise unknown("model", name, table)
-    return table[name]
-
-
-def call_settings(name: str, **changes: object) -> dict:
-    """How the model's pipeline is called (steps, guidance, size); `changes` that are None leave the table's value."""
-    settings = model_row(name)["call"] | {key: value for key, value in changes.items() if value is not None}
-    for key in ("num_inference_steps", "height", "width"):
-        require_positive(key, settings[key])
-    return settings
 
 
 def load_pipeline(name: str, dtype: torch.dtype = torch.float32, device: str | None = None) -> DiffusionPipeline:
@@ -131,37 +103,6 @@ def check_prompts(pipe: DiffusionPipeline, prompts: Sequence[str]) -> None:
     tokenizer = getattr(pipe, "tokenizer_2", None) or pipe.tokenizer
     backend = getattr(tokenizer, "backend_tokenizer", None)
     check_words(prompts, backend)
-
-
-def check_words(prompts: Sequence[str], tokenizer: Tokenizer | Path | None) -> None:
-    """`check_prompts` for a tokenizer or its `tokenizer.json`: no model needs to be loaded to check a word."""
-    if isinstance(prompts, str) or not prompts:
-        raise InputError(f"prompts must be a non-empty list of texts, not {prompts!r}")
-    for prompt in prompts:
-        if not isinstance(prompt, str) or not prompt.strip():
-            raise InputError(f"prompt {prompt!r} is empty or no text: write what to paint")
-    if isinstance(tokenizer, Path):
-        tokenizer = Tokenizer.from_file(str(tokenizer))
-    if tokenizer is None or not isinstance(tokenizer.model, WordLevel):
-        return  # only the minis read whole words
-    known = tokenizer.get_vocab()
-    for prompt in prompts:
-        words = [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(prompt.lower())]
-        strange = [word for word in dict.fromkeys(words) if word not in known]
-        if strange:
-            plain = [word for word in known if word.isalpha()]
-            near = "; ".join(
-                f"{word!r} (nearest: {', '.join(get_close_matches(word, plain, 3, 0.4)) or 'none'})" for word in strange
-            )
-            raise InputError(f"prompt {prompt!r} has words that a mini does not know: {near}")
-        if len(words) >= MINI_TOKENS:
-            raise InputError(f"prompt {prompt!r} has {len(words)} words: a mini reads {MINI_TOKENS - 1} at most")
-
-
-def require_positive(name: str, value: object) -> None:
-    """Refuse anything but a whole number above zero."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(f"{name} is {value!r}: give a whole number above 0")
 
 
 def describe_parts(pipe: DiffusionPipeline) -> pd.DataFrame:

@@ -17,9 +17,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import TagRemovePreprocessor
 
+from .catalog import model_row
 from .config import Study, load_study
 from .errors import InputError
-from .pipelines import model_row
 from .results import read_numbers
 
 TEMPLATE = Path(__file__).parent.parent / "report/template"

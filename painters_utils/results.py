@@ -10,8 +10,9 @@ from pathlib import Path
 
 from IPython.display import Markdown, display
 
+from .catalog import ROOT
 from .errors import InputError
-from .pipelines import ROOT, load_pipeline, paint
+from .pipelines import load_pipeline, paint
 from .recorder import Recording, record_activations
 
 

@@ -5,9 +5,9 @@ import json
 import subprocess
 import sys
 
+from .catalog import ROOT
 from .config import load_study
 from .errors import InputError
-from .pipelines import ROOT
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -9,15 +9,9 @@ from diffusers import FluxPipeline
 
 from miniworld.models import build_flux_pipeline, build_vae
 from painters_utils import pipelines
+from painters_utils.catalog import call_settings, check_words, model_row
 from painters_utils.errors import InputError
-from painters_utils.pipelines import (
-    call_settings,
-    check_words,
-    load_pipeline,
-    model_row,
-    noise_generator,
-    paint,
-)
+from painters_utils.pipelines import load_pipeline, noise_generator, paint
 
 CALL = dict(num_inference_steps=2, height=32, width=32, guidance_scale=0.0, max_sequence_length=24)
 PROMPTS = ["a red dog on a white background", "two blue cars on a black background", "an owl on a gray background"]

@@ -10,8 +10,8 @@ import nbformat
 import pytest
 
 from painters_utils import figures
+from painters_utils.catalog import ROOT
 from painters_utils.config import load_study
-from painters_utils.pipelines import ROOT
 from painters_utils.results import read_numbers
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -19,8 +19,8 @@ from miniworld.scenes import (
     sample_scene,
     vocabulary,
 )
+from painters_utils.catalog import MINI_TOKENS
 from painters_utils.errors import InputError
-from painters_utils.pipelines import MINI_TOKENS
 
 SCENES = [sample_scene(random.Random(seed)) for seed in range(3000)]
 

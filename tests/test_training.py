@@ -122,4 +122,4 @@ def test_bad_arguments_end_with_a_message(arguments, message, capsys):
 
 def test_a_mini_without_a_vae_says_what_to_run_first(tmp_path):
     with pytest.raises(SystemExit, match="run `python -m miniworld.train vae` first"):
-        train.main(["flux-mini", "--work", str(tmp_path)])
+        train.main(["flux-mini", "--work", str(tmp_path), "--out", str(tmp_path)])
