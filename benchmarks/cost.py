@@ -1,7 +1,7 @@
 """What reordering and recording cost: a denoising loop untouched, under the identity order, and while recording.
 
     python -m benchmarks.cost
-    python -m benchmarks.cost --model data/models/flux-mini --check
+    python -m benchmarks.cost --model flux-mini --check
 
 All variants run in one process and take turns; a ratio is the median over the repetitions of one variant's time by the
 untouched loop's time in the same repetition, so that what else the machine does falls on all alike.
@@ -34,7 +34,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4, help="denoising steps per call (default %(default)s)")
     parser.add_argument("--repeats", type=int, default=15, help="repetitions of each variant (default %(default)s)")
     parser.add_argument("--threads", type=int, help="torch threads (default: torch's own choice)")
-    parser.add_argument("--model", help="time this FLUX pipeline folder in place of FLUX's depth with random weights")
+    parser.add_argument(
+        "--model", help="time this model of data/models.yaml in place of FLUX's depth with random weights"
+    )
     parser.add_argument("--check", action="store_true", help="exit with status 1 if a goal is missed")
     options = parser.parse_args()
     if options.threads:
@@ -111,15 +113,15 @@ def untrained(options: argparse.Namespace) -> tuple[nn.Module, Callable[[], obje
 
 
 def trained(options: argparse.Namespace) -> tuple[nn.Module, Callable[[], object]]:
-    """A saved FLUX pipeline, and a whole call of it: text encoders, denoising and decoding."""
-    from diffusers import FluxPipeline  # imports transformers, which the default run need not wait for
+    """A model of the study, and a whole call of its pipeline: text encoders, denoising and decoding."""
+    from painters_utils import call_settings, load_pipeline  # imports transformers: the default run need not wait
 
-    pipe = FluxPipeline.from_pretrained(options.model)
-    pipe.set_progress_bar_config(disable=True)
+    pipe = load_pipeline(options.model)
+    call = call_settings(options.model, num_inference_steps=options.steps)
     prompts = ["a red dog wearing a blue hat"] * options.batch
 
     def denoise() -> object:
-        return pipe(prompts, num_inference_steps=options.steps, generator=torch.Generator().manual_seed(0))
+        return pipe(prompts, generator=torch.Generator().manual_seed(0), **call)
 
     return pipe.transformer, denoise
 

@@ -65,9 +65,10 @@ def record_activations(
 
     `stacks`: names of the stacks to record; all of them unless given.
 
-    Memory, whatever the number of steps and calls: activations of the step in flight in the model's dtype, and in
-    float32 one sum per picture for "timesteps", one per half for "inputs" and for "both", each layers x tokens x
-    channels. Leave averages out to save theirs. "linear CKA" needs layers x tokens² per picture for a moment.
+    Memory, whatever the number of steps and calls, beside the matrices: activations of the step in flight in the
+    model's dtype, and in float32 one sum per picture for "timesteps", one per half for "inputs" and for "both", each
+    layers x tokens x channels. Leave averages out to save theirs. "linear CKA" needs layers x tokens² per picture for
+    a moment.
 
     A vector of length zero has similarity 0 with every other. Where activations are NaN or infinite, so are the
     similarities (NaN); `recording.finite` turns False and one `RuntimeWarning` says where it began.
@@ -116,7 +117,8 @@ class Recording:
     measure: str = "cosine"
     finite: bool = True  # False once any activation was NaN or infinite
     streams: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
-    # (stream, what): {timestep: [sum (halves, layers, ...), weight]}; what runs over timesteps has the one key 0
+    # (stream, what): {timestep: [sum (halves, layers, ...), weight]}; what runs over timesteps has the one key 0, and
+    # "picture" the picture's number in place of the timestep
     sums: dict[tuple[str, str], dict[float, list]] = field(default_factory=dict)
 
     @property
@@ -143,6 +145,14 @@ class Recording:
             raise InputError(f"average {average!r} runs over the timesteps: choose 'after' or 'inputs'")
         totals, weights = self._rows(stream, average, half, stack)
         return totals / weights[:, None, None]
+
+    def per_picture(self, stream: str, half: str = "conditional", stack: str | None = None) -> np.ndarray:
+        """ "after" for each picture, averaged over its timesteps: (pictures, layers, layers), in the order painted.
+
+        What resampling over prompts and seeds needs. `InputError` if "after" was not recorded.
+        """
+        totals, weights = self._rows(stream, "picture", half, stack)
+        return totals[::-1] / weights[::-1, None, None]
 
     def norms(self, stream: str, half: str = "conditional", stack: str | None = None) -> np.ndarray:
         """Mean length of a token's vector, in the model's own units: (timesteps, layers)."""
@@ -186,7 +196,7 @@ class Recording:
         halves = ["unconditional", "conditional"] if self.guided else ["conditional"]
         if half not in halves:
             raise InputError(f"half {half!r} was not recorded: choose {' or '.join(halves)}, or set guided=True")
-        if what not in (*AVERAGES, "norm"):
+        if what not in (*AVERAGES, "norm", "picture"):
             raise unknown("average", what, AVERAGES)
         if not (rows := self.sums.get((stream, what))):
             raise InputError(
@@ -252,6 +262,7 @@ class Recorder:
         self.runs = 0  # blocks that have run in it
         self.taken: list[tuple[Tap, dict[str, Any], Any]] = []  # their inputs and outputs, in the first step only
         self.step_before: tuple[float, int] | None = None  # timestep and batch
+        self.pictures = 0  # painted before the call in flight
 
     def begin_step(self, transformer: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         inputs = signature(type(transformer).forward).bind_partial(transformer, *args, **kwargs).arguments
@@ -290,6 +301,7 @@ class Recorder:
             batch = len(next(iter(self.streams.values())).now)
             if self.step_before and not (self.timestep < self.step_before[0] and batch == self.step_before[1]):
                 self.end_call()
+                self.pictures += self.step_before[1] // self.halves
             for stream in self.streams.values():
                 self.compare(stream, self.timestep)
         self.step_before = self.timestep, batch
@@ -317,7 +329,10 @@ class Recorder:
         self.add(stream, "norm", timestep, lengths)
         self.check_finite(stream, timestep)
         if "after" in self.averages:
-            self.add(stream, "after", timestep, compared(now, self.recording.measure))
+            similarity = compared(now, self.recording.measure)  # (B, L, L)
+            self.add(stream, "after", timestep, similarity)
+            for picture, of_halves in enumerate(similarity.unflatten(0, (self.halves, -1)).unbind(1)):
+                self.recording._add(stream.name, "picture", self.pictures + picture, of_halves, 1)
         if "timesteps" in self.averages:
             stream.call = now.to(torch.float32, copy=True) if stream.call is None else stream.call.add_(now)
         if "inputs" in self.averages or "both" in self.averages:

@@ -176,6 +176,23 @@ def test_each_timestep_on_its_own(sd3):
         recording.per_timestep("image", "both")
 
 
+@pytest.mark.parametrize("guided", [False, True])
+def test_each_picture_on_its_own(sd3, guided):
+    with everything_kept(sd3.transformer) as steps, record_activations(sd3.transformer, guided) as recording:
+        denoise(sd3, guided=guided)  # two calls of three steps, of 2 and of 4 in the batch
+    for half, pick in (HALVES if guided else {"conditional": whole}).items():
+        found = recording.per_picture("image", half)
+        expected = []
+        for call in (steps[:3], steps[3:]):
+            batch = len(call[0]["image"][0])
+            for picture in range(batch)[pick(batch)]:
+                alone = lambda size, row=picture: slice(row, row + 1)  # noqa: E731
+                expected.append(reference(call, "image", "after", alone))
+        assert len(found) == len(expected) == (3 if guided else 6)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        np.testing.assert_allclose(found.mean(0), recording.similarity("image", half=half), atol=1e-9)
+
+
 def test_many_tokens_are_compared_in_chunks(flux, monkeypatch):
     found = []
     for values in (2**17, 3 * 16):  # of 16 tokens with 16 channels: all at once, three at a time
