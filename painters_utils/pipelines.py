@@ -27,7 +27,7 @@ def load_pipeline(name: str, dtype: torch.dtype = torch.float32, device: str | N
     if not (folder / "model_index.json").exists():
         raise InputError(f"no weights of {name!r} in {folder.relative_to(ROOT)}: train them with `make minis`")
     try:
-        pipe = DiffusionPipeline.from_pretrained(folder, torch_dtype=dtype, use_safetensors=True, local_files_only=True)
+        pipe = DiffusionPipeline.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True)
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"the weights of {name!r} are damaged ({reason}): check them out again or retrain") from error

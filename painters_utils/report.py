@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import sys
-from html import escape
 from pathlib import Path
 
 import nbformat
@@ -125,11 +124,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--settings", default="{}", help="JSON: models, notebooks, seeds, steps as they were run")
     args = parser.parse_args(arguments)
     try:
-        study = load_study(args.profile, **json.loads(args.settings))
-        page = build_page(study)
+        build_page(load_study(args.profile, **json.loads(args.settings)))
     except InputError as error:
         sys.exit(f"error: {error}")
-    print(f"the report: {escape(str(page))}")
 
 
 if __name__ == "__main__":

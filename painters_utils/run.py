@@ -28,9 +28,17 @@ def main(arguments: list[str] | None = None) -> None:
     settings.write_text(json.dumps({"study": {"profile": study.profile, **json.loads(study.settings())}}))
     command = [
         sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(ROOT),
-        "--configfile", str(settings), "--cores", args.cores, "--rerun-incomplete", "--quiet", "rules", "host",
+        "--configfile", str(settings), "--cores", args.cores, "--rerun-incomplete", "--quiet", "all",
     ]  # fmt: skip
-    sys.exit(subprocess.run(command).returncode)
+    try:
+        code = subprocess.run(command).returncode
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command goes on where it was")
+    if code:
+        sys.exit(
+            "error: the study is not complete; what it has finished is kept, and the same command goes on from there"
+        )
+    print(f"the report: {study.page.relative_to(ROOT)}")
 
 
 def _number(text: str | None) -> int | str | None:

@@ -11,7 +11,7 @@ from painters_utils.pipelines import Picture
 
 def pictures(seed: int) -> list[Picture]:
     draw = np.random.default_rng(seed)
-    noise = draw.integers(0, 256, (6, 16, 16, 3), dtype=np.uint8)
+    noise = draw.integers(0, 256, (6, 64, 64, 3), dtype=np.uint8)
     return [Picture("abc"[i // 2], i % 2, Image.fromarray(array)) for i, array in enumerate(noise)]
 
 
