@@ -44,7 +44,7 @@ class Recipe:
     rate: float = 1.5e-3
     warmup: int = 200
     decay: float = 0.3  # the last part of all steps, in which the learning rate falls to zero
-    ema: float = 0.999
+    ema: float = 0.995  # over some 200 steps: 0.999 still remembered the smaller pictures of the stage before
     width: int = 96
     scenes: int = 8192  # painted at a time, see LatentPools
     epochs: int = 4
