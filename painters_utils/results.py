@@ -56,7 +56,9 @@ def recorded(model: str, prompts: Sequence[str], seeds: Sequence[int], out: str 
         except (ValueError, OSError, KeyError):
             pass  # half-written or damaged: what is on disk is no result
     pipe = load_pipeline(model)
-    with record_activations(pipe.transformer, guided=call.get("guidance_scale", 0) > 1) as recording:
+    # FLUX reads its guidance scale as a number; SD3 and AuraFlow join an unconditional half to the batch.
+    guided = call.get("guidance_scale", 0) > 1 and "guidance_embeds" not in pipe.transformer.config
+    with record_activations(pipe.transformer, guided=guided) as recording:
         for seed in seeds:
             paint(pipe, prompts, [seed], batch=len(prompts), desc=f"recording seed {seed}", **call)
     path.parent.mkdir(parents=True, exist_ok=True)
