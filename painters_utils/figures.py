@@ -125,9 +125,9 @@ def draw_order(orders: Mapping[str, Order], depth: int) -> Figure:
 def picture_rows(rows: Mapping[str, Sequence[Picture]], titles: Sequence[str] | None = None) -> Figure:
     """Pictures side by side: a labelled row for each entry, columns that belong together, `titles` above them."""
     columns = max(len(pictures) for pictures in rows.values())
-    size = min(9.0 / columns, 1.8)
+    size = min(10.5 / columns, 2.0)
     figure, axes = plt.subplots(
-        len(rows), columns, figsize=(size * columns, size * len(rows) + (0.4 if titles else 0)), squeeze=False
+        len(rows), columns, figsize=(size * columns, size * len(rows) + (0.6 if titles else 0)), squeeze=False
     )
     for axis in axes.flat:
         axis.axis("off")
@@ -136,14 +136,14 @@ def picture_rows(rows: Mapping[str, Sequence[Picture]], titles: Sequence[str] | 
             axis.imshow(picture.image, interpolation="lanczos")
         axis_row[0].text(-0.04, 0.5, label, transform=axis_row[0].transAxes, ha="right", va="center", fontsize=9)
     for axis, title in zip(axes[0], titles or [], strict=False):
-        axis.set_title(wrapped(title), fontsize=7, color="#444", pad=4)
+        axis.set_title(wrapped(title, int(size * 11)), fontsize=8, color="#444", pad=4)
     figure.subplots_adjust(wspace=0.03, hspace=0.03)
     return figure
 
 
-def wrapped(text: str, width: int = 24) -> str:
-    """The text in lines of about `width` characters, three at most."""
-    return "\n".join(textwrap.wrap(text, width, max_lines=4, placeholder=" …"))
+def wrapped(text: str, width: int) -> str:
+    """The text in lines of at most `width` characters, six at most."""
+    return "\n".join(textwrap.wrap(text, width, max_lines=6, placeholder=" …"))
 
 
 # -- similarity ---------------------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ def heatmaps(
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axis.yaxis.set_major_locator(MaxNLocator(6, integer=True))
         sns.despine(ax=axis, left=True, bottom=True)
-        for band in bands[title].bands if bands else []:
+        for band in bands[title].bands if bands and len(bands[title].bands) > 1 else []:
             first, last = band.span
             wide = last - first + 1
             axis.add_patch(Rectangle((first - 0.5, first - 0.5), wide, wide, fill=False, ec="white", lw=2))
