@@ -64,7 +64,7 @@ def chapter(study: Study, model: str, notebook: str) -> dict:
     hidden = TagRemovePreprocessor(remove_cell_tags=("parameters", "injected-parameters"), enabled=True)
     exporter = HTMLExporter(
         template_name="chapter", extra_template_basedirs=[str(TEMPLATE)], exclude_input_prompt=True,
-        exclude_output_prompt=True, preprocessors=[hidden], anchor_link_text="",
+        exclude_output_prompt=True, preprocessors=[hidden], exclude_anchor_links=True,
     )  # fmt: skip
     html, _ = exporter.from_notebook_node(document)
     title = re.search(r"^# (.+)$", document.cells[0].source, re.M)
