@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from .errors import InputError, unknown
 from .stacks import find_stacks, in_place_of
@@ -325,11 +324,11 @@ class Recorder:
     def compare(self, stream: "Stream", timestep: float) -> None:
         """Add this step of one stream to the recording and to the running sums."""
         now = stream.now  # (B, L, N, D)
-        lengths = torch.linalg.vector_norm(now, dim=-1, dtype=torch.float32).mean(-1)  # (B, L)
-        self.add(stream, "norm", timestep, lengths)
+        lengths = torch.linalg.vector_norm(now, dim=-1, dtype=torch.float32)  # (B, L, N)
+        self.add(stream, "norm", timestep, lengths.mean(-1))
         self.check_finite(stream, timestep)
         if "after" in self.averages:
-            similarity = compared(now, self.recording.measure)  # (B, L, L)
+            similarity = compared(now, self.recording.measure, lengths)  # (B, L, L)
             self.add(stream, "after", timestep, similarity)
             for picture, of_halves in enumerate(similarity.unflatten(0, (self.halves, -1)).unbind(1)):
                 self.recording._add(stream.name, "picture", self.pictures + picture, of_halves, 1)
@@ -486,12 +485,18 @@ MEASURES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def compared(activations: Tensor, measure: str) -> Tensor:
-    """Similarity of every two layers: activations (G, L, N, D) to (G, L, L) float64 on the CPU."""
+def compared(activations: Tensor, measure: str, lengths: Tensor | None = None) -> Tensor:
+    """Similarity of every two layers: activations (G, L, N, D) to (G, L, L) float64 on the CPU.
+
+    `lengths` of the tokens' vectors (G, L, N), where they are known already, save "cosine" a pass over the activations.
+    """
     activations = MEASURES[measure](activations)
+    if lengths is None or measure != "cosine":
+        lengths = torch.linalg.vector_norm(activations, dim=-1, dtype=torch.float32)
     tokens, channels = activations.shape[2:]
+    some = max(1, CHUNK // channels)
     sums = []
-    for part in activations.split(max(1, CHUNK // channels), dim=2):
-        unit = normalize(part.float(), dim=-1).flatten(2)  # (G, L, n·D)
+    for part, length in zip(activations.split(some, dim=2), lengths.split(some, dim=2), strict=True):
+        unit = (part / length.clamp_min(1e-12).unsqueeze(-1)).flatten(2)  # (G, L, n·D); a zero vector stays zero
         sums.append(unit @ unit.mT)
     return torch.stack(sums).cpu().double().sum(0) / tokens
