@@ -125,11 +125,6 @@ def _start_small(transformer: nn.Module) -> None:
     nn.init.zeros_(transformer.proj_out.bias)
 
 
-def parameters(module: nn.Module) -> int:
-    """How many numbers a module learns."""
-    return sum(p.numel() for p in module.parameters())
-
-
 def autocast(device: torch.device) -> torch.autocast:
     """bf16 where the processor multiplies it fast, else untouched fp32."""
     if device.type == "cuda":

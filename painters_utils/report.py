@@ -22,6 +22,7 @@ from .errors import InputError
 from .results import read_numbers
 
 TEMPLATE = Path(__file__).parent.parent / "report/template"
+WIDGET = "application/vnd.jupyter.widget-view+json"
 LIMIT = 6_000_000  # bytes: a page that opens at once on a phone
 
 
@@ -61,6 +62,9 @@ def chapter(study: Study, model: str, notebook: str) -> dict:
     if not path.exists():
         raise InputError(f"{notebook} has not run for {model}: run `make report`")
     document = nbformat.read(path, as_version=4)
+    for cell in document.cells:  # a progress bar that has run through: on a page it is a script without its widget
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if WIDGET not in o.get("data", {})]
     hidden = TagRemovePreprocessor(remove_cell_tags=("parameters", "injected-parameters"), enabled=True)
     exporter = HTMLExporter(
         template_name="chapter", extra_template_basedirs=[str(TEMPLATE)], exclude_input_prompt=True,

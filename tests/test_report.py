@@ -63,6 +63,7 @@ def test_the_page_has_every_chapter_and_every_figure_an_alt_text(page):
     assert not found.outside, "the page is self-contained"
     assert len(page.encode()) < 6_000_000
     assert "Traceback" not in page
+    assert "<script" not in page, "nothing on the page needs a script"
     assert "<strong>Minis are minis.</strong>" in page
 
 
