@@ -9,17 +9,16 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast
 
 from .render import render
 from .scenes import caption, sample_scene
 
 
-def paint_scenes(seed: str, count: int, size: int) -> tuple[np.ndarray, list[str]]:
-    """`count` training scenes as uint8 pictures (count, size, size, 3) and their captions."""
+def paint_scenes(seed: str, count: int) -> tuple[np.ndarray, list[str]]:
+    """`count` training scenes as uint8 pictures (count, SIDE, SIDE, 3) and their captions."""
     rng = random.Random(seed)
     scenes = [sample_scene(rng) for _ in range(count)]
-    return np.stack([np.asarray(render(scene, size)) for scene in scenes]), [caption(scene) for scene in scenes]
+    return np.stack([np.asarray(render(scene)) for scene in scenes]), [caption(scene) for scene in scenes]
 
 
 class LatentPools:
@@ -29,41 +28,36 @@ class LatentPools:
     by worker processes while the present one trains. A batch depends on the seed and its number alone.
     """
 
-    def __init__(
-        self, vae: AutoencoderKL, tokenizer: PreTrainedTokenizerFast, size: int, batch: int,
-        scenes: int = 8192, epochs: int = 4, seed: int = 0,
-    ) -> None:  # fmt: skip
-        self.vae, self.tokenizer, self.size, self.batch = vae, tokenizer, size, batch
+    def __init__(self, vae: AutoencoderKL, batch: int, scenes: int = 8192, epochs: int = 4, seed: int = 0) -> None:
+        self.vae, self.batch = vae, batch
         self.scenes, self.epochs, self.seed = max(scenes // batch, 1) * batch, epochs, seed
         self.workers = ProcessPoolExecutor(cpu_count(), mp_context=get_context("spawn"))
         self.painted: dict[int, list[Future]] = {}
-        self.ready: tuple[int, Tensor, Tensor] | None = None
+        self.ready: tuple[int, Tensor, list[str]] | None = None
 
-    def batch_of(self, step: int) -> tuple[Tensor, Tensor]:
-        """Latents (batch, 16, size/8, size/8), scaled to unit spread, and caption tokens (batch, TEXT_TOKENS)."""
+    def batch_of(self, step: int) -> tuple[Tensor, list[str]]:
+        """Latents (batch, 8, SIDE/8, SIDE/8), scaled to unit spread, and their captions."""
         epoch, index = divmod(step, self.scenes // self.batch)
         pool = epoch // self.epochs
         if self.ready is None or self.ready[0] != pool:
             self._start(pool)
             self.ready = (pool, *self._encode(self.painted.pop(pool)))
             self._start(pool + 1)
-        _, latents, tokens = self.ready
+        _, latents, captions = self.ready
         order = torch.randperm(self.scenes, generator=torch.Generator().manual_seed(self.seed * 7919 + epoch))
-        chosen = order[index * self.batch : (index + 1) * self.batch].to(latents.device)
-        return latents[chosen], tokens[chosen]
+        chosen = order[index * self.batch : (index + 1) * self.batch]
+        return latents[chosen.to(latents.device)], [captions[i] for i in chosen.tolist()]
 
     def _start(self, pool: int) -> None:
         if pool not in self.painted:
             part = 256
             self.painted[pool] = [
-                self.workers.submit(
-                    paint_scenes, f"{self.seed}/{self.size}/{pool}/{i}", min(part, self.scenes - i), self.size
-                )
+                self.workers.submit(paint_scenes, f"{self.seed}/{pool}/{i}", min(part, self.scenes - i))
                 for i in range(0, self.scenes, part)
             ]
 
     @torch.no_grad()
-    def _encode(self, parts: list[Future]) -> tuple[Tensor, Tensor]:
+    def _encode(self, parts: list[Future]) -> tuple[Tensor, list[str]]:
         latents, captions = [], []
         for part in parts:
             pictures, words = part.result()
@@ -71,8 +65,7 @@ class LatentPools:
             for some in torch.from_numpy(pictures).split(64):
                 pixels = some.to(self.vae.device, self.vae.dtype).permute(0, 3, 1, 2) / 127.5 - 1
                 latents.append(self.vae.encode(pixels).latent_dist.mean.float() * self.vae.config.scaling_factor)
-        tokens = self.tokenizer(captions, padding="max_length", return_tensors="pt").input_ids
-        return torch.cat(latents), tokens.to(self.vae.device)
+        return torch.cat(latents), captions
 
     def __enter__(self) -> "LatentPools":
         return self

@@ -10,6 +10,7 @@ from painters_utils.errors import InputError
 
 from .scenes import Scene, Thing
 
+SIDE = 96  # px: the minis' pictures
 SPRITES = Path(__file__).parent.parent / "data" / "sprites"
 
 PAINT = {
@@ -63,7 +64,7 @@ def wall(background: str, pattern: str, size: int) -> Image.Image:
     other = base + 60 if background == "black" else base * 0.84
     y, x = (np.mgrid[:size, :size] + 0.5) / size
     if pattern == "striped":
-        mask = np.floor(x * 8) % 2
+        mask = np.floor(x * 6) % 2
     elif pattern == "checkered":
         mask = (np.floor(x * 6) + np.floor(y * 6)) % 2
     elif pattern == "dotted":
@@ -73,7 +74,7 @@ def wall(background: str, pattern: str, size: int) -> Image.Image:
     return Image.fromarray((base + (other - base) * mask[..., None]).astype(np.uint8), "RGB")
 
 
-def render(scene: Scene, size: int = 128) -> Image.Image:
+def render(scene: Scene, size: int = SIDE) -> Image.Image:
     """The scene as an RGB picture of `size` × `size` px."""
     if size < 16:
         raise InputError(f"a picture of {size} px is too small to show a scene: give 16 or more")

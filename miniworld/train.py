@@ -19,30 +19,37 @@ from painters_utils.catalog import ROOT
 from painters_utils.config import require_writable
 from painters_utils.errors import InputError
 
-from .train_mini import Recipe, train_flux
+from .checker import WEIGHTS
+from .models import MINIS
+from .train_checker import train_checker
+from .train_mini import Recipe, train_mini
 from .train_vae import train_vae
 
 # Painters are quick to train badly: `smoke` shows within minutes that everything runs.
 SMOKE = {
     "vae": {"steps": 20},
-    "flux-mini": {"stages": ((64, 20), (128, 10)), "batch": 8, "warmup": 5, "scenes": 64, "compile": False},
+    "checker": {"steps": 20, "batch": 16, "pool": 64},
+    "mini": {"steps": 20, "batch": 8, "warmup": 5, "scenes": 64, "compile": False},
 }
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["vae", "flux-mini"], help="what to train")
+    parser.add_argument("what", choices=["vae", "checker", *MINIS], help="what to train")
     parser.add_argument("--profile", choices=["full", "smoke"], default="full", help="smoke: minutes, bad pictures")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
     parser.add_argument("--batch", type=_positive, help="scenes a step")
-    parser.add_argument("--stages", type=_stages, help="picture sizes and steps, e.g. 64:3000,128:5000 (minis only)")
-    parser.add_argument("--steps", type=_positive, help="steps (VAE only)")
+    parser.add_argument("--steps", type=_positive, help="training steps")
+    parser.add_argument("--threads", type=_positive, help="processor threads; on a CPU, two trainings side by side "
+                        "with one thread each get further than one after the other with two")  # fmt: skip
     parser.add_argument("--rate", type=float, help="highest learning rate (minis only)")
     parser.add_argument("--out", type=Path, help="folder for the finished weights (default: data/models)")
     parser.add_argument("--work", type=Path, help="folder for checkpoints and samples (default: results/training)")
     args = parser.parse_args(arguments)
+    if args.threads:
+        torch.set_num_threads(args.threads)
     smoke = args.profile == "smoke"  # never overwrites the weights that ship
-    changes = SMOKE[args.what] if smoke else {}
+    changes = SMOKE["mini" if args.what in MINIS else args.what] if smoke else {}
     work = args.work or ROOT / ("results/smoke/training" if smoke else "results/training")
     out = args.out or ROOT / ("results/smoke/models" if smoke else "data/models")
     vae_folder = work / "vae"
@@ -56,9 +63,14 @@ def main(arguments: list[str] | None = None) -> None:
             return
         if not (vae_folder / "config.json").exists():
             raise InputError(f"no VAE in {vae_folder}: run `python -m miniworld.train vae` first")
-        given = {key: getattr(args, key) for key in ("batch", "stages", "rate") if getattr(args, key)}
+        if args.what == "checker":
+            path = (ROOT / "results/smoke/checker.safetensors") if smoke else WEIGHTS
+            settings = {"steps": args.steps or 4000} | changes
+            train_checker(path, vae_folder, work / "checker.safetensors", device=args.device, **settings)
+            return
+        given = {key: getattr(args, key) for key in ("batch", "steps", "rate") if getattr(args, key)}
         recipe = dataclasses.replace(Recipe(), **(changes | given))
-        train_flux(out / args.what, vae_folder, work / f"{args.what}.safetensors", recipe, args.device)
+        train_mini(args.what, out / args.what, vae_folder, work / f"{args.what}.safetensors", recipe, args.device)
     except (InputError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
@@ -70,16 +82,6 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return value
-
-
-def _stages(text: str) -> tuple[tuple[int, int], ...]:
-    try:
-        stages = tuple((int(size), int(steps)) for size, steps in (part.split(":") for part in text.split(",")))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list like 64:3000,128:5000") from None
-    if any(size % 16 or size < 32 or steps < 1 for size, steps in stages):
-        raise argparse.ArgumentTypeError(f"{text!r}: sizes are multiples of 16 from 32 px, steps above 0")
-    return stages
 
 
 if __name__ == "__main__":

@@ -1,23 +1,26 @@
 """Train a mini on scenes by flow matching: `python -m miniworld.train flux-mini`."""
 
 import json
+import random
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, FluxPipeline
+from diffusers import AutoencoderKL, DiffusionPipeline, FluxPipeline, StableDiffusion3Pipeline
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
-from transformers import PreTrainedTokenizerFast
 
 from painters_utils.pipelines import paint
 
 from .checkpoint import load_checkpoint, save_checkpoint
 from .latents import LatentPools
-from .models import TEXT_TOKENS, autocast, build_flux_pipeline
+from .models import MINIS, TEXT_TOKENS, autocast, trained_parts
 from .pictures import save_grid
+from .render import SIDE
 from .train_vae import blend
 
 SAMPLE_PROMPTS = (
@@ -30,37 +33,38 @@ SAMPLE_PROMPTS = (
     "three red apples on a striped green background",
     "a purple car above a pink house on a dotted yellow background",
 )
-
-
+# How each mini is called: FLUX.1-schnell's original runs without guidance, the other two with it.
+CALLS = {
+    "flux-mini": {"guidance_scale": 0.0, "max_sequence_length": TEXT_TOKENS},
+    "sd3-mini": {"guidance_scale": 2.5, "max_sequence_length": 1},  # one empty token in place of the absent T5
+    "auraflow-mini": {"guidance_scale": 2.5, "max_sequence_length": TEXT_TOKENS},
+}
 LOG_EVERY = 20  # steps
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How long and at which sizes to train. `stages` are (picture size in px, steps), smallest first."""
+    """How long and how to train."""
 
-    stages: tuple[tuple[int, int], ...] = ((64, 3000), (128, 5000))
+    steps: int = 6000
     batch: int = 32
-    rate: float = 1.5e-3
+    rate: float = 2e-3
     warmup: int = 200
     decay: float = 0.3  # the last part of all steps, in which the learning rate falls to zero
-    ema: float = 0.995  # over some 200 steps: 0.999 still remembered the smaller pictures of the stage before
-    width: int = 96
+    ema: float = 0.998
+    empty: float = 0.1  # captions left out, for guidance (Ho & Salimans 2022); FLUX.1-schnell's kind needs none
     scenes: int = 8192  # painted at a time, see LatentPools
-    epochs: int = 4
+    epochs: int = 2
     seed: int = 0
     muon: bool = True
     compile: bool = True
 
-    @property
-    def steps(self) -> int:
-        return sum(steps for _, steps in self.stages)
 
-
-def train_flux(
-    folder: Path, vae_folder: Path, checkpoint: Path, recipe: Recipe, device: str = "cpu", save_minutes: float = 10
-) -> None:
-    """Train flux-mini and save it to `folder` as a complete pipeline; resumes from `checkpoint` if it exists.
+def train_mini(
+    name: str, folder: Path, vae_folder: Path, checkpoint: Path, recipe: Recipe,
+    device: str = "cpu", save_minutes: float = 10,
+) -> None:  # fmt: skip
+    """Train the mini `name` and save it to `folder` as a complete pipeline; resumes from `checkpoint` if it exists.
 
     The transformer and its text encoders learn together; `smooth` is their moving average, which is what is kept.
     Loss and speed go to the checkpoint's .jsonl, samples to its .png.
@@ -69,25 +73,28 @@ def train_flux(
     torch.set_flush_denormal(True)  # tiny numbers take a processor a hundred times longer
     where = torch.device(device)
     vae = AutoencoderKL.from_pretrained(vae_folder).to(where)
-    pipe, average = (build_flux_pipeline(vae, recipe.width) for _ in range(2))
+    pipe, average = (MINIS[name](vae) for _ in range(2))
     average.set_progress_bar_config(disable=True)
-    parts = ("transformer", "text_encoder", "text_encoder_2")
-    model = nn.ModuleDict({part: getattr(pipe, part) for part in parts}).to(where).train()
-    smooth = nn.ModuleDict({part: getattr(average, part) for part in parts}).to(where).eval().requires_grad_(False)
+    model = trained_parts(pipe).to(where).train()
+    smooth = trained_parts(average).to(where).eval().requires_grad_(False)
     smooth.load_state_dict(model.state_dict())
     optimizers = build_optimizers(model, recipe)
     modules = {"model": model, "smooth": smooth}
     start = load_checkpoint(checkpoint, modules, optimizers) if checkpoint.exists() else 0
     if recipe.compile:
-        pipe.transformer.compile_repeated_blocks(fullgraph=True)  # 57 blocks of two kinds: two compilations
+        compile_blocks(pipe.transformer)
 
     log = checkpoint.with_suffix(".jsonl")
     record = log.read_text().splitlines()[: start // LOG_EVERY] if start else []
-    progress = tqdm(total=recipe.steps, initial=start, desc="flux-mini", unit="step", smoothing=0.05)
+    progress = tqdm(total=recipe.steps, initial=start, desc=name, unit="step", smoothing=0.05)
     losses, saved, began = [], time.monotonic(), time.monotonic()
-    for step, size, latents, tokens in batches(recipe, vae, pipe.tokenizer, start):
+    guided = CALLS[name]["guidance_scale"] > 1
+    for step, latents, captions in batches(recipe, vae, start):
         set_rate(optimizers, recipe, step)
-        loss = flow_matching_loss(pipe, latents, tokens, seed=recipe.seed * 1_000_003 + step)
+        if guided:
+            rng = random.Random(f"{recipe.seed}/empty/{step}")
+            captions = ["" if rng.random() < recipe.empty else words for words in captions]
+        loss = flow_matching_loss(pipe, latents, captions, seed=recipe.seed * 1_000_003 + step).mean()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
@@ -102,7 +109,6 @@ def train_flux(
         row = {
             "step": step + 1,
             "loss": round(torch.stack(losses).mean().item(), 5),
-            "size": size,
             "images_per_s": round(recipe.batch * (step + 1 - start) / (time.monotonic() - began), 1),
         }
         losses.clear()
@@ -111,26 +117,29 @@ def train_flux(
         if time.monotonic() - saved > save_minutes * 60:
             save_checkpoint(checkpoint, step + 1, modules, optimizers)
             log.write_text("\n".join(record) + "\n")
-            show_samples(average, checkpoint.with_suffix(".png"), size)
+            show_samples(name, average, checkpoint.with_suffix(".png"))
             saved = time.monotonic()
     progress.close()
     save_checkpoint(checkpoint, recipe.steps, modules, optimizers)
     log.write_text("\n".join(record) + "\n")
-    show_samples(average, checkpoint.with_suffix(".png"), recipe.stages[-1][0])
+    show_samples(name, average, checkpoint.with_suffix(".png"))
     average.to(torch.bfloat16).save_pretrained(folder)
 
 
-def batches(
-    recipe: Recipe, vae: AutoencoderKL, tokenizer: PreTrainedTokenizerFast, start: int
-) -> Iterator[tuple[int, int, Tensor, Tensor]]:
-    """(step, picture size, latents, caption tokens) from step `start` on, stage after stage."""
-    first = 0
-    for size, steps in recipe.stages:
-        if start < first + steps:
-            with LatentPools(vae, tokenizer, size, recipe.batch, recipe.scenes, recipe.epochs, recipe.seed) as pools:
-                for step in range(max(start, first), first + steps):
-                    yield step, size, *pools.batch_of(step - first)
-        first += steps
+def batches(recipe: Recipe, vae: AutoencoderKL, start: int) -> Iterator[tuple[int, Tensor, list[str]]]:
+    """(step, latents, captions) from step `start` on."""
+    with LatentPools(vae, recipe.batch, recipe.scenes, recipe.epochs, recipe.seed) as pools:
+        for step in range(start, recipe.steps):
+            yield step, *pools.batch_of(step)
+
+
+def compile_blocks(transformer: nn.Module) -> None:
+    """Compile each block: dozens of blocks of a few kinds take few compilations. (`compile_repeated_blocks` of
+    diffusers does the same, but not for SD3.)"""
+    for stack in transformer.children():
+        if isinstance(stack, nn.ModuleList):
+            for block in stack:
+                block.compile(fullgraph=True)
 
 
 def build_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
@@ -155,34 +164,57 @@ def set_rate(optimizers: list[torch.optim.Optimizer], recipe: Recipe, step: int)
             group["lr"] = recipe.rate * min(1.0, (step + 1) / recipe.warmup, left)
 
 
-def flow_matching_loss(pipe: FluxPipeline, latents: Tensor, tokens: Tensor, seed: int) -> Tensor:
-    """The loss of one batch: latents (B, 16, h, w), tokens (B, TEXT_TOKENS). Noise and σ are drawn from `seed`.
+def flow_matching_loss(
+    pipe: DiffusionPipeline, latents: Tensor, captions: list[str], seed: int, sigma: float | None = None
+) -> Tensor:
+    """The loss of each picture of a batch: latents (B, 8, h, w) and their captions; returns (B,).
 
     The mean square error of the velocity noise - latents at (1 - σ) latents + σ noise, σ logit-normal
-    (Esser et al. 2024, section 3.1).
+    (Esser et al. 2024, section 3.1) unless given. Noise and σ are drawn on the CPU from `seed`.
     """
-    batch, channels, height, width = latents.shape
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(latents.shape, generator=generator).to(latents.device)
-    sigma = torch.randn(batch, generator=generator).sigmoid().to(latents.device)
-    mixed = torch.lerp(latents, noise, sigma[:, None, None, None])
-    pack = lambda x: pipe._pack_latents(x, batch, channels, height, width)  # noqa: E731  (B, h/2 · w/2, 64)
-    with autocast(latents.device):
-        velocity = pipe.transformer(
-            hidden_states=pack(mixed),
-            timestep=sigma,
-            encoder_hidden_states=pipe.text_encoder_2(tokens)[0],
-            pooled_projections=pipe.text_encoder(tokens).pooler_output,
-            txt_ids=torch.zeros(TEXT_TOKENS, 3, device=latents.device),
-            img_ids=pipe._prepare_latent_image_ids(batch, height // 2, width // 2, latents.device, torch.float32),
+    if sigma is None:
+        sigmas = torch.randn(len(latents), generator=generator).sigmoid().to(latents.device)
+    else:
+        sigmas = torch.full((len(latents),), sigma, device=latents.device)
+    mixed = torch.lerp(latents, noise, sigmas[:, None, None, None])
+    # The fused attention's backward pass is slow for a hundred tokens on a CPU: plain products train 1.5 times faster.
+    fused = sdpa_kernel(SDPBackend.MATH) if latents.device.type == "cpu" else nullcontext()
+    with autocast(latents.device), fused:
+        predicted = velocity(pipe, mixed, sigmas, captions)
+    return (predicted.float() - (noise - latents)).square().mean(dim=(1, 2, 3))
+
+
+def velocity(pipe: DiffusionPipeline, mixed: Tensor, sigmas: Tensor, captions: list[str]) -> Tensor:
+    """What the transformer says at `mixed` (B, 8, h, w), called as its pipeline calls it."""
+    batch, channels, height, width = mixed.shape
+    device = mixed.device
+    if isinstance(pipe, FluxPipeline):
+        text, pooled, text_ids = pipe.encode_prompt(captions, device=device, max_sequence_length=TEXT_TOKENS)
+        packed = pipe.transformer(
+            hidden_states=pipe._pack_latents(mixed, batch, channels, height, width),
+            timestep=sigmas,
+            encoder_hidden_states=text,
+            pooled_projections=pooled,
+            txt_ids=text_ids,
+            img_ids=pipe._prepare_latent_image_ids(batch, height // 2, width // 2, device, torch.float32),
         ).sample
-    return nn.functional.mse_loss(velocity.float(), pack(noise - latents))
+        return pipe._unpack_latents(packed, height * 8, width * 8, 8)
+    if isinstance(pipe, StableDiffusion3Pipeline):
+        text, _, pooled, _ = pipe.encode_prompt(
+            captions, None, None, device=device, do_classifier_free_guidance=False, max_sequence_length=1
+        )
+        return pipe.transformer(
+            mixed, encoder_hidden_states=text, pooled_projections=pooled, timestep=sigmas * 1000
+        ).sample
+    text, *_ = pipe.encode_prompt(
+        captions, do_classifier_free_guidance=False, device=device, max_sequence_length=TEXT_TOKENS
+    )
+    return pipe.transformer(mixed, encoder_hidden_states=text, timestep=sigmas).sample
 
 
-def show_samples(pipe: FluxPipeline, path: Path, size: int) -> None:
+def show_samples(name: str, pipe: DiffusionPipeline, path: Path) -> None:
     """Two seeds of each of SAMPLE_PROMPTS, painted with the averaged weights."""
-    pictures = paint(
-        pipe, SAMPLE_PROMPTS, seeds=[0, 1], num_inference_steps=12, height=size, width=size,
-        guidance_scale=0.0, max_sequence_length=TEXT_TOKENS,
-    )  # fmt: skip
+    pictures = paint(pipe, SAMPLE_PROMPTS, seeds=[0, 1], num_inference_steps=12, height=SIDE, width=SIDE, **CALLS[name])
     save_grid([picture.image for picture in pictures], path, columns=8)

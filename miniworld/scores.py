@@ -1,0 +1,203 @@
+"""What a picture is worth: what of the prompt is there, what of the baseline is kept, how well it is painted.
+
+The checker (`checker.py`) reads a picture back into a scene; these functions compare scenes with prompts and with
+each other. Every score is 1 at best. `scale` puts scores of variants between chance (0) and the full model (1).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+from scipy.optimize import linear_sum_assignment
+
+from painters_utils.errors import InputError
+
+from .grammar import Request, Wish, parse
+from .render import layout_box, render
+from .scenes import Scene, Thing
+
+# Facts that a prompt can state. Broad concepts are what a glance tells; fine detail takes a second look.
+BROAD = ("object", "count", "position", "background", "pattern")
+FINE = ("colour", "accessory", "accessory colour")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How one picture meets its prompt: every stated fact as (name, found or not), and how many things are surplus."""
+
+    facts: tuple[tuple[str, bool], ...]
+    duplicates: int
+
+    def share(self, names: Sequence[str] = BROAD + FINE) -> float:
+        """The share of the stated facts of these names that are found; NaN if the prompt states none of them."""
+        found = [right for name, right in self.facts if name in names]
+        return float(np.mean(found)) if found else float("nan")
+
+    @property
+    def strict(self) -> bool:
+        """GenEval's score of a picture (Ghosh et al. 2023): everything right, or nothing."""
+        return all(right for _, right in self.facts)
+
+
+def judge(prompt: str | Request, found: Scene) -> Verdict:
+    """Compare what a prompt asks for with what a picture shows.
+
+    Wishes and things are paired so that as many facts as possible are right. Each wish states an object; where said,
+    its colour, and for each accessory that it is worn and its colour. Each kind states a number: exact in 'three red
+    apples', else a minimum as in GenEval. Things beyond the wishes of their kind are `duplicates`.
+    """
+    request = parse(prompt) if isinstance(prompt, str) else prompt
+    pairs = _pair(request.wishes, found.things)
+    facts: list[tuple[str, bool]] = []
+    for wish, thing in pairs:
+        facts.append(("object", thing is not None))
+        if wish.colour:
+            facts.append(("colour", thing is not None and thing.colour == wish.colour))
+        for asked, worn in (
+            (wish.hat, thing.hat if thing else None),
+            (wish.sunglasses, thing.sunglasses if thing else None),
+        ):
+            if asked:
+                facts += [("accessory", worn is not None), ("accessory colour", worn == asked)]
+    duplicates = 0
+    for kind in dict.fromkeys(wish.kind for wish in request.wishes):
+        asked = sum(wish.kind == kind for wish in request.wishes)
+        there = sum(thing.kind == kind for thing in found.things)
+        duplicates += max(there - asked, 0)
+        if request.counted:
+            facts.append(("count", there == asked))
+    if request.relation:
+        one, two = pairs[0][1], pairs[1][1]
+        facts.append(("position", one is not None and two is not None and _stands(one, request.relation, two)))
+    facts += [("background", found.background == request.background), ("pattern", found.pattern == request.pattern)]
+    return Verdict(tuple(facts), duplicates)
+
+
+def _pair(wishes: Sequence[Wish], things: Sequence[Thing]) -> list[tuple[Wish, Thing | None]]:
+    """Each wish with its best thing of the same kind, no thing twice (Hungarian assignment); None if there is none."""
+    if not things:
+        return [(wish, None) for wish in wishes]
+
+    def worth_of(wish: Wish, thing: Thing) -> int:
+        if wish.kind != thing.kind:
+            return 0
+        return 8 + 2 * (wish.colour == thing.colour) + (wish.hat == thing.hat) + (wish.sunglasses == thing.sunglasses)
+
+    worth = np.array([[worth_of(wish, thing) for thing in things] for wish in wishes])
+    chosen = dict(zip(*linear_sum_assignment(-worth), strict=True))
+    return [(wish, things[chosen[i]] if i in chosen and worth[i, chosen[i]] else None) for i, wish in enumerate(wishes)]
+
+
+def _stands(one: Thing, relation: str, two: Thing) -> bool:
+    """Is `one` there, seen from `two`? Further along that axis than a tenth of the canvas, and mostly along it."""
+    dx, dy = one.x - two.x, one.y - two.y
+    along = {"left of": -dx, "right of": dx, "above": -dy, "below": dy}[relation]
+    across = abs(dy) if relation in ("left of", "right of") else abs(dx)
+    return along > 0.1 and along > across
+
+
+def layout_kept(before: Scene, after: Scene) -> float:
+    """Agreement of the objects' boxes in two pictures, whatever is in them: mean overlap (IoU) of paired boxes.
+
+    Boxes without a partner count as 0; two empty pictures agree.
+    """
+    if not before.things and not after.things:
+        return 1.0
+    if not before.things or not after.things:
+        return 0.0
+    overlap = np.array([[_iou(layout_box(a), layout_box(b)) for b in after.things] for a in before.things])
+    rows, columns = linear_sum_assignment(-overlap)
+    return float(overlap[rows, columns].sum() / max(len(before.things), len(after.things)))
+
+
+def _iou(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+    across, down = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    both = max(across, 0) * max(down, 0)
+    area = lambda box: (box[2] - box[0]) * (box[3] - box[1])  # noqa: E731
+    return both / (area(a) + area(b) - both)
+
+
+BLUR = 0.06  # of the width: coarser than this is layout, finer is detail
+
+
+def frequencies_kept(before: Image.Image, after: Image.Image) -> tuple[float, float]:
+    """Correlation of two pictures' coarse part (a Gaussian blur) and of their fine part (what the blur removes).
+
+    1: the same, 0: unrelated. A part without any structure in either picture gives NaN, in one of them 0.
+    """
+    if before.size != after.size or before.mode != after.mode:
+        raise InputError(f"pictures of {before.mode} {before.size} and {after.mode} {after.size} cannot be compared")
+    one, two = (np.asarray(picture, float) for picture in (before, after))
+    sigma = (BLUR * one.shape[1],) * 2 + (0,)
+    low = [gaussian_filter(x, sigma) for x in (one, two)]
+    return _correlation(*low), _correlation(one - low[0], two - low[1])
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = a - a.mean((0, 1)), b - b.mean((0, 1))
+    norms = np.sqrt((a**2).sum()), np.sqrt((b**2).sum())
+    if max(norms) < 1:
+        return float("nan")
+    return float((a * b).sum() / (norms[0] * norms[1])) if min(norms) >= 1 else 0.0
+
+
+def sprite_likeness(picture: Image.Image, found: Scene) -> float:
+    """How much the found objects look like their sprites: mean correlation, box by box, with a clean rendering of
+    what the checker read. NaN where it found nothing."""
+    if not found.things:
+        return float("nan")
+    clean = np.asarray(render(found, picture.width), float)
+    painted = np.asarray(picture, float)
+    scores = []
+    for thing in found.things:
+        box = np.round(np.clip(layout_box(thing), 0, 1) * picture.width).astype(int)
+        a, b = (x[box[1] : box[3], box[0] : box[2]] for x in (painted, clean))
+        if a.size:
+            scores.append(_correlation(a, b))
+    return float(np.nanmean(scores)) if np.isfinite(scores).any() else float("nan")
+
+
+def kernel_distance(painted: torch.Tensor, real: torch.Tensor) -> float:
+    """Distance between two sets of feature vectors, (n, d) and (m, d): 0 if they come from one distribution.
+
+    The unbiased squared maximum mean discrepancy with a Gaussian kernel, as CMMD (Jayasumana et al. 2024) on CLIP's
+    features; here on the checker's (`checker.features`), each divided by its spread over `real`. The kernel's width
+    is the median distance within `real`.
+    """
+    if len(painted) < 2 or len(real) < 2:
+        raise InputError("a kernel distance needs two pictures a side at least")
+    middle, spread = real.mean(0), real.std(0).clamp(min=1e-6)
+    x, y = ((side - middle).double() / spread for side in (painted, real))
+    within = torch.cdist(y, y)
+    width = within[~torch.eye(len(y), dtype=torch.bool)].median()
+    kernel = lambda distance: torch.exp(-((distance / width) ** 2) / 2)  # noqa: E731
+    xx, yy, xy = kernel(torch.cdist(x, x)), kernel(within), kernel(torch.cdist(x, y))
+    off = lambda k: (k.sum() - k.diagonal().sum()) / (len(k) * (len(k) - 1))  # noqa: E731
+    return float(off(xx) + off(yy) - 2 * xy.mean())
+
+
+def scale(scores: np.ndarray, chance: float, full: float) -> np.ndarray:
+    """Scores between chance (0) and the full model (1), as in the paper's section 3 (Sun et al. 2024)."""
+    if not full > chance:
+        raise InputError(f"the full model's score {full:.3f} is not above chance {chance:.3f}: nothing to scale by")
+    return (np.asarray(scores, float) - chance) / (full - chance)
+
+
+def chance(prompts: Sequence[str], found: Sequence[Scene], names: Sequence[str] = BROAD + FINE) -> float:
+    """The measured floor of `Verdict.share`: the same pictures judged by other prompts than their own.
+
+    Every picture meets every prompt of another text. What a picture gets right then, it gets right by luck.
+    """
+    requests = {prompt: parse(prompt) for prompt in dict.fromkeys(prompts)}
+    shares = [
+        judge(request, scene).share(names)
+        for own, scene in zip(prompts, found, strict=True)
+        for other, request in requests.items()
+        if other != own
+    ]
+    if not shares:
+        raise InputError("all pictures show one prompt: two prompts at least are needed to measure chance")
+    return float(np.nanmean(shares))
