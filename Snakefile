@@ -15,7 +15,7 @@ PAGE_ONLY = {"report.py", "run.py", "config.py"}
 ENGINE = [path for path in sorted((ROOT / "painters_utils").glob("*.py")) if path.name not in PAGE_ONLY]
 
 # A notebook that reads what another has computed waits for it.
-AFTER = {"03_clustering": ["02_similarity"], "04_skip": ["03_clustering"]}
+AFTER = {"04_clustering": ["03_similarity"], "05_skip": ["04_clustering"]}
 
 
 def weights(wildcards):

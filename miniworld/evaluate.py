@@ -175,6 +175,49 @@ def steps_curve(name: str, steps: Sequence[int] = (2, 4, 8, 12, 20)) -> dict[str
     return {str(n): evaluate_mini(name, seeds=1, steps=n, only_suite=True)["strict"] for n in steps}
 
 
+def checker_metrics() -> dict:
+    """What `python -m miniworld.evaluate checker` measured of the shipped checker."""
+    return _read(checker.WEIGHTS.with_name("metrics.json"), "checker")
+
+
+def mini_scores(name: str) -> dict:
+    """What `python -m miniworld.evaluate` measured of the shipped mini."""
+    return _read(ROOT / model_row(name)["path"] / "scores.json", name)
+
+
+def minis_table() -> pd.DataFrame:
+    """One row per mini: blocks, size, steps, suite score, the gap of unseen pairs, quality and loss."""
+    rows = []
+    for name in MINIS:
+        scores, row = mini_scores(name), model_row(name)
+        size = sum(path.stat().st_size for path in (ROOT / row["path"]).rglob("*.safetensors"))
+        strict, tasks = scores["strict"], scores["tasks"]
+        rows.append(
+            {
+                "mini": name,
+                "blocks": row["blocks"],
+                "MiB": f"{size / 2**20:.1f}",
+                "steps": scores["steps"],
+                "guidance": scores["guidance"],
+                "everything right": f"{strict['mean']:.2f} ({strict['low']:.2f} – {strict['high']:.2f})",
+                "weakest task": "{} {:.2f}".format(
+                    *min(((t, v["mean"]) for t, v in tasks.items()), key=lambda x: x[1])
+                ),
+                "facts right": f"{scores['adherence']:.2f}",
+                "unseen − seen colours": f"{tasks['unseen pairs']['mean'] - tasks['colours']['mean']:+.2f}",
+                "kernel distance": f"{scores['kernel distance']:.3f}",
+                "denoising loss": f"{scores['denoising loss']['mean']:.3f}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _read(path: Path, what: str) -> dict:
+    if not path.exists():
+        raise InputError(f"no measurements of {what!r}: run `python -m miniworld.evaluate {what}`")
+    return json.loads(path.read_text())
+
+
 def write(path: Path, numbers: dict) -> None:
     """JSON with four digits: more would be noise."""
     rounded = json.loads(json.dumps(numbers), parse_float=lambda text: round(float(text), 4))

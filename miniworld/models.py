@@ -52,7 +52,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     )  # fmt: skip
 
 
-def build_vae() -> AutoencoderKL:
+def build_vae(latent_channels: int = LATENT_CHANNELS) -> AutoencoderKL:
     """About 1 M parameters; 8 × smaller, as FLUX's and SD3's own VAE, but 8 channels instead of their 16.
 
     A transformer must carry the noise of a whole token through its width to predict the velocity: with 16
@@ -63,7 +63,7 @@ def build_vae() -> AutoencoderKL:
         up_block_types=("UpDecoderBlock2D",) * 4,
         block_out_channels=(16, 32, 64, 64),
         layers_per_block=1,
-        latent_channels=LATENT_CHANNELS,
+        latent_channels=latent_channels,
         norm_num_groups=8,
         sample_size=SIDE,
         use_quant_conv=False,
@@ -134,7 +134,8 @@ def build_flux(vae: AutoencoderKL, width: int = 96) -> FluxPipeline:
 def build_sd3(vae: AutoencoderKL, width: int = 80) -> StableDiffusion3Pipeline:
     """SD3-medium's 24 MM-DiT blocks, `width` channels wide (SD3-medium: 1536); read by its two CLIP encoders alone.
 
-    SD3 is trained to do without its T5 and its pipeline allows that; a mini's captions need no third reader.
+    SD3 is trained to do without its T5 and its pipeline allows that; a mini's captions need no third reader. Load it
+    with `StableDiffusion3Pipeline.from_pretrained(folder, text_encoder_3=None, tokenizer_3=None)`.
     """
     tokenizer = build_tokenizer()
     clip = 48

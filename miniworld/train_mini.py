@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
+from painters_utils.catalog import call_settings
 from painters_utils.pipelines import paint
 
 from .checkpoint import load_checkpoint, save_checkpoint
 from .latents import LatentPools
 from .models import MINIS, TEXT_TOKENS, autocast, trained_parts
 from .pictures import save_grid
-from .render import SIDE
 from .train_vae import blend
 
 SAMPLE_PROMPTS = (
@@ -33,12 +33,6 @@ SAMPLE_PROMPTS = (
     "three red apples on a striped green background",
     "a purple car above a pink house on a dotted yellow background",
 )
-# How each mini is called: FLUX.1-schnell's original runs without guidance, the other two with it.
-CALLS = {
-    "flux-mini": {"guidance_scale": 0.0, "max_sequence_length": TEXT_TOKENS},
-    "sd3-mini": {"guidance_scale": 2.5, "max_sequence_length": 1},  # one empty token in place of the absent T5
-    "auraflow-mini": {"guidance_scale": 2.5, "max_sequence_length": TEXT_TOKENS},
-}
 LOG_EVERY = 20  # steps
 
 
@@ -88,7 +82,7 @@ def train_mini(
     record = log.read_text().splitlines()[: start // LOG_EVERY] if start else []
     progress = tqdm(total=recipe.steps, initial=start, desc=name, unit="step", smoothing=0.05)
     losses, saved, began = [], time.monotonic(), time.monotonic()
-    guided = CALLS[name]["guidance_scale"] > 1
+    guided = call_settings(name)["guidance_scale"] > 1
     for step, latents, captions in batches(recipe, vae, start):
         set_rate(optimizers, recipe, step)
         if guided:
@@ -216,5 +210,5 @@ def velocity(pipe: DiffusionPipeline, mixed: Tensor, sigmas: Tensor, captions: l
 
 def show_samples(name: str, pipe: DiffusionPipeline, path: Path) -> None:
     """Two seeds of each of SAMPLE_PROMPTS, painted with the averaged weights."""
-    pictures = paint(pipe, SAMPLE_PROMPTS, seeds=[0, 1], num_inference_steps=12, height=SIDE, width=SIDE, **CALLS[name])
+    pictures = paint(pipe, SAMPLE_PROMPTS, seeds=[0, 1], **call_settings(name))
     save_grid([picture.image for picture in pictures], path, columns=8)

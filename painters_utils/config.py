@@ -90,7 +90,7 @@ def check_study(study: Study) -> None:
         if not (folder / "model_index.json").exists():
             raise InputError(f"no weights of {model!r} in {folder.relative_to(ROOT)}: train them with `make minis`")
         if table[model].get("mini"):
-            check_words(study.prompts, folder / "tokenizer_2/tokenizer.json")
+            check_words(study.prompts, folder / "tokenizer/tokenizer.json")
     for folder in (study.out, study.page.parent, study.figures):
         require_writable(folder)
 

@@ -1,4 +1,4 @@
-"""Run one notebook with papermill: `python -m painters_utils.execute 02_similarity --model flux-mini`.
+"""Run one notebook with papermill: `python -m painters_utils.execute 03_similarity --model flux-mini`.
 
 papermill only warns of an unknown parameter and leaves its output behind when a cell fails; here the first is
 an error before anything runs, and an unfinished notebook never takes the place of a finished one.
@@ -43,7 +43,7 @@ def execute_notebook(notebook: Path, target: Path, parameters: dict) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("notebook", help="name of a notebook, e.g. 02_similarity")
+    parser.add_argument("notebook", help="name of a notebook, e.g. 03_similarity")
     parser.add_argument("--target", type=Path, help="where the executed notebook goes (default: results/NAME.ipynb)")
     parser.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="value in YAML")
     args = parser.parse_args(arguments)

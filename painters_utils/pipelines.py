@@ -1,6 +1,7 @@
 """Load a model by name and paint prompts with it: the same noise for the same prompt and seed, always."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,7 +28,12 @@ def load_pipeline(name: str, dtype: torch.dtype = torch.float32, device: str | N
     if not (folder / "model_index.json").exists():
         raise InputError(f"no weights of {name!r} in {folder.relative_to(ROOT)}: train them with `make minis`")
     try:
-        pipe = DiffusionPipeline.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True)
+        # What a pipeline was saved without (SD3's T5) must be named when it is loaded.
+        parts = json.loads((folder / "model_index.json").read_text()).items()
+        absent = {part: None for part, where in parts if where == [None, None]}
+        pipe = DiffusionPipeline.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, local_files_only=True, **absent
+        )
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"the weights of {name!r} are damaged ({reason}): check them out again or retrain") from error

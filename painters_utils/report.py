@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import TagRemovePreprocessor
 
-from .catalog import model_row
+from .catalog import ROOT, model_row
 from .config import Study, load_study
 from .errors import InputError
 from .results import read_numbers
@@ -34,7 +34,8 @@ def build_page(study: Study) -> Path:
     models = []
     for model in study.models:
         chapters = [chapter(study, model, notebook) for notebook in study.notebooks]
-        models.append({"name": model, **model_row(model), "chapters": chapters, "findings": findings(study, model)})
+        row = model_row(model) | {"remark": remark(model)}
+        models.append({"name": model, **row, "chapters": chapters, "findings": findings(study, model)})
     # autoescape covers titles and prompts; the chapters are HTML that nbconvert has already made safe.
     jinja = Environment(loader=FileSystemLoader(TEMPLATE), autoescape=True, undefined=StrictUndefined)
     html = jinja.get_template("page.html.j2").render(
@@ -85,8 +86,8 @@ def chapter(study: Study, model: str, notebook: str) -> dict:
 def findings(study: Study, model: str) -> list[str]:
     """What was found, as plain sentences; every number comes from the notebooks' own results."""
     out, sentences = study.out / model, []
-    if "04_skip" in study.notebooks:
-        numbers = read_numbers(out, "04_skip")
+    if "05_skip" in study.notebooks:
+        numbers = read_numbers(out, "05_skip")
         changes = numbers["changes"]
         least, most = min(changes, key=lambda n: changes[n]["mean"]), max(changes, key=lambda n: changes[n]["mean"])
         sentences.append(
@@ -94,16 +95,16 @@ def findings(study: Study, model: str) -> list[str]:
             f"{changes[least]['mean']:.2f}, where 0 is the same picture and 1 another prompt's picture); "
             f"“{most}” changes them most ({changes[most]['mean']:.2f})."
         )
-    if "03_clustering" in study.notebooks:
-        for stack in read_numbers(out, "03_clustering").values():
+    if "04_clustering" in study.notebooks:
+        for stack in read_numbers(out, "04_clustering").values():
             bands = ", ".join(f"{name} {first}–{last}" for name, (first, last) in stack["bands"].items())
             sentences.append(
                 f"The {stack['name']} layers fall into {len(stack['bands'])} bands of like activations: {bands}."
                 if stack["grouped"]
                 else f"The {stack['name']} layers form no groups beyond what neighbours always share."
             )
-    if "02_similarity" in study.notebooks:
-        for name, value in read_numbers(out, "02_similarity")["similarity"].items():
+    if "03_similarity" in study.notebooks:
+        for name, value in read_numbers(out, "03_similarity")["similarity"].items():
             if "image" in name or "joint" in name:
                 sentences.append(
                     f"Do layers share a space? In {name}, neighbours have a cosine of {value['neighbours']:.2f}, "
@@ -112,11 +113,23 @@ def findings(study: Study, model: str) -> list[str]:
     return sentences
 
 
+def remark(model: str) -> str:
+    """How well a mini follows its prompts, in one sentence with the number measured of its weights."""
+    path = ROOT / model_row(model)["path"] / "scores.json"
+    if not path.exists():
+        return ""
+    strict = json.loads(path.read_text())["strict"]
+    return (
+        f"Of its pictures of the prompt suite, {100 * strict['mean']:.0f} % show everything that was asked for "
+        f"(95 % interval {100 * strict['low']:.0f} – {100 * strict['high']:.0f} %)."
+    )
+
+
 def opening_figure(models: list[dict]) -> str:
     """The picture under the title: the first model's skipped layers beside the baseline, as the chapter shows it."""
     for model in models:
         for part in model["chapters"]:
-            found = re.search(r'<figure id="[^"]*04-pictures-[^"]*">(.*?)</figure>', part["html"], re.S)
+            found = re.search(r'<figure id="[^"]*05-pictures-[^"]*">(.*?)</figure>', part["html"], re.S)
             if found:
                 return f"<figure>{found.group(1)}</figure>"
     return ""

@@ -5,13 +5,14 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from diffusers import FluxPipeline
+from diffusers import AuraFlowPipeline, FluxPipeline, StableDiffusion3Pipeline
 
-from miniworld.models import build_flux_pipeline, build_vae
+from miniworld.models import build_flux, build_vae
 from painters_utils import pipelines
 from painters_utils.catalog import call_settings, check_words, model_row
 from painters_utils.errors import InputError
 from painters_utils.pipelines import load_pipeline, noise_generator, paint
+from painters_utils.stacks import find_stacks
 
 CALL = dict(num_inference_steps=2, height=32, width=32, guidance_scale=0.0, max_sequence_length=24)
 PROMPTS = ["a red dog on a white background", "two blue cars on a black background", "an owl on a gray background"]
@@ -21,7 +22,7 @@ PROMPTS = ["a red dog on a white background", "two blue cars on a black backgrou
 def pipe() -> FluxPipeline:
     """An untrained flux-mini, a third as wide, that paints noise."""
     torch.manual_seed(0)
-    pipe = build_flux_pipeline(build_vae(), width=32)
+    pipe = build_flux(build_vae(), width=32)
     with torch.no_grad():  # a new mini starts as the identity, on which prompts have no effect
         for parameter in pipe.transformer.parameters():
             parameter.normal_(0, 0.06)
@@ -114,12 +115,26 @@ def test_an_unknown_model_is_named_with_the_known_ones():
         load_pipeline("flux-mimi")
 
 
-def test_the_shipped_mini_loads_as_a_stock_pipeline_in_one_line():
-    pipe = FluxPipeline.from_pretrained(pipelines.ROOT / "data/models/flux-mini")
-    assert (len(pipe.transformer.transformer_blocks), len(pipe.transformer.single_transformer_blocks)) == (19, 38)
-    folder = pipelines.ROOT / "data/models/flux-mini"
+@pytest.mark.parametrize(
+    ("name", "pipeline", "depths", "limit"),
+    [
+        ("flux-mini", FluxPipeline, [19, 38], 26),
+        ("sd3-mini", StableDiffusion3Pipeline, [24], 14),
+        ("auraflow-mini", AuraFlowPipeline, [4, 32], 14),
+    ],
+)
+def test_the_shipped_minis_load_as_stock_pipelines_in_one_line(name, pipeline, depths, limit):
+    folder = pipelines.ROOT / model_row(name)["path"]
+    absent = {"text_encoder_3": None, "tokenizer_3": None} if name == "sd3-mini" else {}  # SD3 without its T5
+    pipe = pipeline.from_pretrained(folder, **absent)
+    assert [len(blocks) for blocks in find_stacks(pipe.transformer).values()] == depths
     assert not [*folder.rglob("*.bin"), *folder.rglob("*.pt"), *folder.rglob("*.ckpt")], "weights are safetensors only"
-    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 26 * 2**20
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= limit * 2**20
+
+
+def test_all_weights_together_stay_small():
+    files = [*(pipelines.ROOT / "data").rglob("*.safetensors")]
+    assert sum(path.stat().st_size for path in files) <= 50 * 2**20
 
 
 @pytest.mark.parametrize("damage", ["cut short", "emptied", "missing"])

@@ -69,7 +69,7 @@ def test_the_page_has_every_chapter_and_every_figure_an_alt_text(page):
 
 def test_numbers_in_the_opening_are_those_of_the_run(page):
     opening = page[page.index('id="found"') : page.index("<nav")]
-    changes = read_numbers(load_study("smoke").out / "flux-mini", "04_skip")["changes"]
+    changes = read_numbers(load_study("smoke").out / "flux-mini", "05_skip")["changes"]
     means = sorted(change["mean"] for change in changes.values())
     assert f"change {means[0]:.2f}" in opening
     assert f"({means[-1]:.2f})" in opening
@@ -78,8 +78,8 @@ def test_numbers_in_the_opening_are_those_of_the_run(page):
 def test_figures_are_kept_as_files(page):
     study = load_study("smoke")
     files = {path.name for path in (study.figures / "flux-mini").iterdir()}
-    assert {"01-baseline.webp", "03-bands.webp", "04-change.webp"} <= files
-    assert "04-pictures-mm-dit.webp" in files
+    assert {"01-baseline.webp", "04-bands.webp", "05-change.webp"} <= files
+    assert "05-pictures-mm-dit.webp" in files
 
 
 def test_nothing_is_done_twice(page):

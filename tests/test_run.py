@@ -88,12 +88,12 @@ def test_a_failed_cell_fails_the_run_and_keeps_the_last_good_result(tmp_path):
 
 
 def test_an_unknown_notebook_or_parameter_is_named_on_the_command_line():
-    with pytest.raises(SystemExit, match="error: unknown notebook '04_skp': choose one of 04_skip"):
-        execute.main(["04_skp"])
-    with pytest.raises(SystemExit, match="unknown parameter of 04_skip.ipynb 'sedes': choose one of seeds"):
-        execute.main(["04_skip", "-p", "sedes=[1]"])
+    with pytest.raises(SystemExit, match="error: unknown notebook '05_skp': choose one of 05_skip"):
+        execute.main(["05_skp"])
+    with pytest.raises(SystemExit, match="unknown parameter of 05_skip.ipynb 'sedes': choose one of seeds"):
+        execute.main(["05_skip", "-p", "sedes=[1]"])
     with pytest.raises(SystemExit, match="has no value"):
-        execute.main(["04_skip", "-p", "seeds"])
+        execute.main(["05_skip", "-p", "seeds"])
 
 
 def test_numbers_are_kept_and_missing_or_damaged_ones_explained(tmp_path):
