@@ -35,11 +35,12 @@ lab: $(VENV)/ready ## Open the notebooks in JupyterLab
 	@$(RUN) -m jupyter lab --notebook-dir=notebooks
 
 minis: $(VENV)/ready ## Train the minis from nothing (PROFILE=smoke: minutes, bad pictures)
-	@$(RUN) -m miniworld.train vae --profile $(if $(filter smoke,$(PROFILE)),smoke,full)
-	@$(RUN) -m miniworld.train flux-mini --profile $(if $(filter smoke,$(PROFILE)),smoke,full)
+	@for what in vae checker flux-mini sd3-mini auraflow-mini; do \
+		$(RUN) -m miniworld.train $$what --profile $(if $(filter smoke,$(PROFILE)),smoke,full) || exit 1; done
 
-bench: $(VENV)/ready ## Measure what the engine and the recorder cost
+bench: $(VENV)/ready ## Measure what the engine and the recorder cost, and how fast the minis paint
 	@$(RUN) -m benchmarks.cost
+	@$(RUN) -m benchmarks.speed
 
 clean: ## Delete what runs left behind; keeps the weights, the report and .venv
 	rm -rf results .snakemake .pytest_cache .ruff_cache

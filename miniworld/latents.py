@@ -10,6 +10,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
+from .models import autocast
 from .render import render
 from .scenes import caption, sample_scene
 
@@ -31,7 +32,7 @@ class LatentPools:
     def __init__(self, vae: AutoencoderKL, batch: int, scenes: int = 8192, epochs: int = 4, seed: int = 0) -> None:
         self.vae, self.batch = vae, batch
         self.scenes, self.epochs, self.seed = max(scenes // batch, 1) * batch, epochs, seed
-        self.workers = ProcessPoolExecutor(cpu_count(), mp_context=get_context("spawn"))
+        self.workers = ProcessPoolExecutor(min(cpu_count() or 1, 16), mp_context=get_context("spawn"))
         self.painted: dict[int, list[Future]] = {}
         self.ready: tuple[int, Tensor, list[str]] | None = None
 
@@ -64,7 +65,9 @@ class LatentPools:
             captions += words
             for some in torch.from_numpy(pictures).split(64):
                 pixels = some.to(self.vae.device, self.vae.dtype).permute(0, 3, 1, 2) / 127.5 - 1
-                latents.append(self.vae.encode(pixels).latent_dist.mean.float() * self.vae.config.scaling_factor)
+                with autocast(self.vae.device):
+                    mean = self.vae.encode(pixels).latent_dist.mean
+                latents.append(mean.float() * self.vae.config.scaling_factor)
         return torch.cat(latents), captions
 
     def __enter__(self) -> "LatentPools":

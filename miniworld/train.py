@@ -1,8 +1,10 @@
-"""Train the minis from nothing: first the VAE that they share, then each mini.
+"""Train the minis from nothing: first the VAE that they share, then the checker and each mini.
 
     python -m miniworld.train vae
+    python -m miniworld.train checker
     python -m miniworld.train flux-mini
-    python -m miniworld.train flux-mini --device cuda --batch 256
+    python -m miniworld.train flux-mini --device cuda --batch 256 --steps 8000
+    python -m miniworld.train flux-mini --export
 
 Every run shows its loss and speed, writes a grid of samples now and then to results/training/,
 and goes on from its last checkpoint there if it was stopped.
@@ -22,7 +24,7 @@ from painters_utils.errors import InputError
 from .checker import WEIGHTS
 from .models import MINIS
 from .train_checker import train_checker
-from .train_mini import Recipe, train_mini
+from .train_mini import Recipe, export_mini, train_mini
 from .train_vae import train_vae
 
 # Painters are quick to train badly: `smoke` shows within minutes that everything runs.
@@ -42,6 +44,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=_positive, help="training steps")
     parser.add_argument("--threads", type=_positive, help="processor threads; on a CPU, two trainings side by side "
                         "with one thread each get further than one after the other with two")  # fmt: skip
+    parser.add_argument("--export", action="store_true", help="write the pipeline as it is at the last checkpoint, "
+                        "without training on (minis)")  # fmt: skip
     parser.add_argument("--rate", type=float, help="highest learning rate (minis only)")
     parser.add_argument("--out", type=Path, help="folder for the finished weights (default: data/models)")
     parser.add_argument("--work", type=Path, help="folder for checkpoints and samples (default: results/training)")
@@ -70,6 +74,9 @@ def main(arguments: list[str] | None = None) -> None:
             return
         given = {key: getattr(args, key) for key in ("batch", "steps", "rate") if getattr(args, key)}
         recipe = dataclasses.replace(Recipe(), **(changes | given))
+        if args.export:
+            export_mini(args.what, out / args.what, vae_folder, work / f"{args.what}.safetensors", recipe)
+            return
         train_mini(args.what, out / args.what, vae_folder, work / f"{args.what}.safetensors", recipe, args.device)
     except (InputError, OSError) as error:
         sys.exit(f"error: {error}")

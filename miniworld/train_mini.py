@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -15,12 +16,16 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
 from painters_utils.catalog import call_settings
+from painters_utils.errors import InputError
 from painters_utils.pipelines import paint
 
+from .checker import WEIGHTS, read
 from .checkpoint import load_checkpoint, save_checkpoint
 from .latents import LatentPools
 from .models import MINIS, TEXT_TOKENS, autocast, trained_parts
 from .pictures import save_grid
+from .scores import judge
+from .suite import load_suite
 from .train_vae import blend
 
 SAMPLE_PROMPTS = (
@@ -40,7 +45,7 @@ LOG_EVERY = 20  # steps
 class Recipe:
     """How long and how to train."""
 
-    steps: int = 6000
+    steps: int = 6500
     batch: int = 32
     rate: float = 2e-3
     warmup: int = 200
@@ -48,7 +53,7 @@ class Recipe:
     ema: float = 0.998
     empty: float = 0.1  # captions left out, for guidance (Ho & Salimans 2022); FLUX.1-schnell's kind needs none
     scenes: int = 8192  # painted at a time, see LatentPools
-    epochs: int = 2
+    epochs: int = 4
     seed: int = 0
     muon: bool = True
     compile: bool = True
@@ -56,12 +61,12 @@ class Recipe:
 
 def train_mini(
     name: str, folder: Path, vae_folder: Path, checkpoint: Path, recipe: Recipe,
-    device: str = "cpu", save_minutes: float = 10,
+    device: str = "cpu", save_minutes: float = 15,
 ) -> None:  # fmt: skip
     """Train the mini `name` and save it to `folder` as a complete pipeline; resumes from `checkpoint` if it exists.
 
     The transformer and its text encoders learn together; `smooth` is their moving average, which is what is kept.
-    Loss and speed go to the checkpoint's .jsonl, samples to its .png.
+    Loss, speed and now and then a score (`look_at`) go to the checkpoint's .jsonl, samples to its .png.
     """
     torch.manual_seed(recipe.seed)
     torch.set_flush_denormal(True)  # tiny numbers take a processor a hundred times longer
@@ -79,7 +84,8 @@ def train_mini(
         compile_blocks(pipe.transformer)
 
     log = checkpoint.with_suffix(".jsonl")
-    record = log.read_text().splitlines()[: start // LOG_EVERY] if start else []
+    record = [json.loads(line) for line in log.read_text().splitlines()] if start and log.exists() else []
+    record = [row for row in record if row["step"] <= start]
     progress = tqdm(total=recipe.steps, initial=start, desc=name, unit="step", smoothing=0.05)
     losses, saved, began = [], time.monotonic(), time.monotonic()
     guided = call_settings(name)["guidance_scale"] > 1
@@ -98,7 +104,7 @@ def train_mini(
         progress.update()
 
         losses.append(loss.detach())
-        if (step + 1) % LOG_EVERY:
+        if (step + 1) % LOG_EVERY and step + 1 < recipe.steps:
             continue
         row = {
             "step": step + 1,
@@ -106,18 +112,36 @@ def train_mini(
             "images_per_s": round(recipe.batch * (step + 1 - start) / (time.monotonic() - began), 1),
         }
         losses.clear()
-        record.append(json.dumps(row))
+        record.append(row)
         progress.set_postfix(row)
-        if time.monotonic() - saved > save_minutes * 60:
+        over = step + 1 == recipe.steps
+        if over or time.monotonic() - saved > save_minutes * 60:
+            record.append({"step": step + 1} | look_at(name, average, checkpoint))
             save_checkpoint(checkpoint, step + 1, modules, optimizers)
-            log.write_text("\n".join(record) + "\n")
-            show_samples(name, average, checkpoint.with_suffix(".png"))
+            log.write_text("".join(json.dumps(row) + "\n" for row in record))
             saved = time.monotonic()
     progress.close()
-    save_checkpoint(checkpoint, recipe.steps, modules, optimizers)
-    log.write_text("\n".join(record) + "\n")
-    show_samples(name, average, checkpoint.with_suffix(".png"))
-    average.to(torch.bfloat16).save_pretrained(folder)
+    save_pipeline(average, folder, checkpoint)
+
+
+def export_mini(name: str, folder: Path, vae_folder: Path, checkpoint: Path, recipe: Recipe) -> None:
+    """Write the averaged weights of a checkpoint to `folder` as a pipeline, whether the training is over or not."""
+    if not checkpoint.exists():
+        raise InputError(f"no checkpoint {checkpoint}: train {name} first")
+    vae = AutoencoderKL.from_pretrained(vae_folder)
+    pipe, average = (MINIS[name](vae) for _ in range(2))
+    model, smooth = trained_parts(pipe), trained_parts(average)
+    step = load_checkpoint(checkpoint, {"model": model, "smooth": smooth}, build_optimizers(model, recipe))
+    save_pipeline(average, folder, checkpoint)
+    print(f"{name} after {step} steps: {folder}")
+
+
+def save_pipeline(pipe: DiffusionPipeline, folder: Path, checkpoint: Path) -> None:
+    """The pipeline in bf16, with its training's record beside it."""
+    pipe.to(torch.bfloat16).save_pretrained(folder)
+    log = checkpoint.with_suffix(".jsonl")
+    if log.exists():
+        shutil.copy(log, folder / "training.jsonl")
 
 
 def batches(recipe: Recipe, vae: AutoencoderKL, start: int) -> Iterator[tuple[int, Tensor, list[str]]]:
@@ -208,7 +232,21 @@ def velocity(pipe: DiffusionPipeline, mixed: Tensor, sigmas: Tensor, captions: l
     return pipe.transformer(mixed, encoder_hidden_states=text, timestep=sigmas).sample
 
 
-def show_samples(name: str, pipe: DiffusionPipeline, path: Path) -> None:
-    """Two seeds of each of SAMPLE_PROMPTS, painted with the averaged weights."""
-    pictures = paint(pipe, SAMPLE_PROMPTS, seeds=[0, 1], **call_settings(name))
-    save_grid([picture.image for picture in pictures], path, columns=8)
+def look_at(name: str, pipe: DiffusionPipeline, checkpoint: Path) -> dict[str, float]:
+    """Two seeds of each of SAMPLE_PROMPTS as the checkpoint's .png; and how every third prompt of the suite is met.
+
+    The score is the checker's; without a trained checker there is none.
+    """
+    call = call_settings(name)
+    pictures = paint(pipe, SAMPLE_PROMPTS, seeds=[0, 1], **call)
+    save_grid([picture.image for picture in pictures], checkpoint.with_suffix(".png"), columns=8)
+    if not WEIGHTS.exists():
+        return {}
+    prompts = [prompt for task in load_suite().values() for prompt in task][::3]
+    pictures = paint(pipe, prompts, seeds=[0], **call)
+    found = read([picture.image for picture in pictures])
+    verdicts = [judge(picture.prompt, scene) for picture, scene in zip(pictures, found, strict=True)]
+    return {
+        "strict": round(sum(verdict.strict for verdict in verdicts) / len(verdicts), 3),
+        "adherence": round(sum(verdict.share() for verdict in verdicts) / len(verdicts), 3),
+    }

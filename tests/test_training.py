@@ -33,7 +33,7 @@ def vae_folder(tmp_path_factory):
 @pytest.mark.parametrize("name", MINIS)
 def test_a_killed_training_goes_on_as_if_nothing_had_happened(name, tmp_path, vae_folder, monkeypatch):
     monkeypatch.setattr(train_mini, "LOG_EVERY", 1)
-    monkeypatch.setattr(train_mini, "show_samples", lambda *_: None)
+    monkeypatch.setattr(train_mini, "look_at", lambda *_: {})
     monkeypatch.setitem(train_mini.MINIS, name, partial(MINIS[name], width=32))
     whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
     train_mini.train_mini(name, tmp_path / "one", vae_folder, whole, RECIPE)
@@ -53,7 +53,7 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(name, tmp_path, va
     train_mini.train_mini(name, tmp_path / "two", vae_folder, parts, RECIPE)
 
     losses = [
-        [json.loads(line)["loss"] for line in path.with_suffix(".jsonl").read_text().splitlines()]
+        [row["loss"] for row in map(json.loads, path.with_suffix(".jsonl").read_text().splitlines()) if "loss" in row]
         for path in (whole, parts)
     ]
     assert len(losses[0]) == 8

@@ -1,0 +1,150 @@
+"""Write the minis' cards and the README's table from what was measured: `python -m miniworld.card`.
+
+Every number comes from `scores.json` and `training.jsonl` beside the weights, so a card cannot drift from its model.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from diffusers import DiffusionPipeline
+
+from painters_utils.catalog import ROOT, call_settings, model_row
+from painters_utils.figures import BLUE, ORANGE
+from painters_utils.pipelines import describe_parts, load_pipeline
+
+from .evaluate import mini_scores, minis_table
+from .models import MINIS
+from .train_mini import Recipe
+
+CARD = """# {name}
+
+{what} It exists to be taken apart: every layer index of {original} means the same thing here. **It is a mini: its pictures say nothing about the quality of {original}**, and no weight of {original} is in it.
+
+```python
+from diffusers import {pipeline}
+
+pipe = {pipeline}.from_pretrained("{path}"{absent})
+picture = pipe("a red dog wearing a blue hat on a white background", {call}).images[0]
+```
+
+Give the settings as above: the pipeline's own defaults are {original}'s, and nothing of that size was seen in training.
+
+![64 pictures of 64 different prompts, none picked](samples.webp)
+
+*64 prompts drawn at random from the training grammar, one picture each, {steps} steps. None was picked.*
+
+## What it can do
+
+Measured by `python -m miniworld.evaluate {name} --curve` on the suite of `data/prompts.yaml` ({pictures} pictures), read by the checker. *Everything right* is strict: one wrong fact and the picture does not count. Intervals are 95 % bootstrap intervals over prompts and seeds.
+
+{tasks}
+
+{facts}
+
+By luck alone, pictures judged by other prompts than their own, {chance:.2f} of all facts would be right. Colours that training never gave an object: {unseen:.2f} against {seen:.2f} for colours that it did. Steps: {steps_curve}.
+
+## How it was trained
+
+![Loss and score over training](training.webp)
+
+| | |
+|---|---|
+| parts | {parts}; bf16, safetensors only |
+| data | scenes painted by `miniworld/`: 20 objects, 8 colours, hats and sunglasses, 28 backgrounds, 1 to 4 objects, counts and relations; 16 of 160 (object, colour) pairs held out |
+| training | flow matching, {images:,} scenes in {train_steps:,} steps of {batch}{guidance}; Muon for the blocks' matrices, AdamW for the rest, highest learning rate {rate}; moving average {ema}; bf16 autocast; seed 0 |
+| last loss | {loss:.3f}; every 20th step is in `training.jsonl` |
+| hardware | 2 cores of an AMD EPYC (Zen 4), no GPU; {hours:.1f} hours on one thread, beside another training |
+| VAE | shared by all minis: 8 channels, trained wide (16 channels) and narrowed, mean error 5.3 of 255 grey levels |
+| command | `python -m miniworld.train {name} --threads 1 --steps {planned}`, stopped and resumed |
+
+{history}
+
+The sprites that it was trained on are Microsoft's Fluent Emoji (MIT), see `data/sprites/LICENSE`.
+"""
+HISTORY = """**How it came about.** The VAE began as one of 16 channels (6,000 steps on crops of 32 px from pictures of 128 px, L1 + L2 in opponent colours), was narrowed to its 8 principal components and trained on for 2,200 steps with the loss of `train_vae.py`. `python -m miniworld.train vae` does both in one go, with slightly other settings, and gives a VAE like this one, not the same numbers. The minis were trained side by side on two cores, one thread each, and resumed from their checkpoints several times; run anew, the command gives a model like this one, not the same numbers."""
+WHAT = {
+    "flux-mini": "A `FluxTransformer2DModel` with FLUX.1's depth, 19 MM-DiT and 38 single blocks, 96 channels wide (FLUX.1: 3072), as a complete diffusers pipeline that runs without guidance, as FLUX.1-schnell does.",
+    "sd3-mini": "An `SD3Transformer2DModel` with SD3-medium's depth, 24 MM-DiT blocks, 80 channels wide (SD3-medium: 1536), as a complete diffusers pipeline with classifier-free guidance. SD3 can do without its T5, and this mini always does: it reads by two CLIP encoders.",
+    "auraflow-mini": "An `AuraFlowTransformer2DModel` with AuraFlow's depth, 4 MM-DiT and 32 single blocks, 80 channels wide (AuraFlow: 3072), as a complete diffusers pipeline with classifier-free guidance.",
+}  # fmt: skip
+
+
+def write_card(name: str) -> Path:
+    """README.md and training.webp in the mini's folder; returns the card's path."""
+    row, scores, recipe = model_row(name), mini_scores(name), Recipe()
+    folder = ROOT / row["path"]
+    log = read_log(folder / "training.jsonl")
+    draw_training(log, folder / "training.webp")
+    pipe = load_pipeline(name)
+    call = call_settings(name)
+    tasks = pd.DataFrame(
+        [(task, f"{v['mean']:.2f}", f"{v['low']:.2f} – {v['high']:.2f}") for task, v in scores["tasks"].items()]
+        + [("**all**", *("**{:.2f}**".format(scores["strict"]["mean"]), "{low:.2f} – {high:.2f}".format(**scores["strict"])))],
+        columns=["task", "everything right", "95 % interval"],
+    )  # fmt: skip
+    facts = "Single facts: " + ", ".join(f"{fact} {value:.2f}" for fact, value in scores["facts"].items()) + "."
+    steps = int(log["step"].max())
+    losses = log.dropna(subset=["loss"])
+    text = CARD.format(
+        name=name, what=WHAT[name], original=row["title"].removesuffix(" mini"), path=row["path"],
+        pipeline=type(pipe).__name__, absent=", text_encoder_3=None, tokenizer_3=None" if name == "sd3-mini" else "",
+        call=", ".join(f"{key}={value}" for key, value in call.items()), steps=scores["steps"],
+        pictures=180 * scores["seeds"], tasks=tasks.to_markdown(index=False), facts=facts,
+        chance=scores["chance"]["adherence"], unseen=scores["tasks"]["unseen pairs"]["mean"],
+        seen=scores["tasks"]["colours"]["mean"],
+        steps_curve=", ".join(f"{n} → {value['mean']:.2f}" for n, value in scores["by steps"].items()),
+        parts=parts(pipe), images=steps * recipe.batch, train_steps=steps, batch=recipe.batch,
+        guidance="" if scores["guidance"] <= 1 else f", a tenth of them without caption (guidance {scores['guidance']})",
+        rate=recipe.rate, ema=recipe.ema, loss=losses["loss"].iloc[-5:].mean(), planned=recipe.steps, history=HISTORY,
+        hours=sum(20 * recipe.batch / losses["images_per_s"]) / 3600,
+    )  # fmt: skip
+    card = folder / "README.md"
+    card.write_text(text)
+    return card
+
+
+def read_log(path: Path) -> pd.DataFrame:
+    """The training record: step, loss, images_per_s, and here and there strict and adherence."""
+    return pd.DataFrame([json.loads(line) for line in path.read_text().splitlines()])
+
+
+def parts(pipe: DiffusionPipeline) -> str:
+    """'transformer 11.6 M parameters, vae 1.0 M, …'."""
+    table = describe_parts(pipe).sort_values("parameters", ascending=False)
+    return ", ".join(f"{part} {count / 1e6:.2f} M" for part, _, count in table.itertuples(index=False)) + " parameters"
+
+
+def draw_training(log: pd.DataFrame, path: Path) -> None:
+    """Loss (smoothed) and, where measured, the share of facts right, over the steps."""
+    figure, axis = plt.subplots(figsize=(8, 2.8))
+    losses = log.dropna(subset=["loss"])
+    axis.plot(losses["step"], losses["loss"].rolling(9, center=True, min_periods=1).median(), color=BLUE)
+    axis.set(xlabel="step", ylabel="flow-matching loss", ylim=(0, 1.2))
+    axis.yaxis.label.set_color(BLUE)
+    if "adherence" in log:
+        scored = log.dropna(subset=["adherence"])
+        right = axis.twinx()
+        right.plot(scored["step"], scored["adherence"], "o-", color=ORANGE, label="facts right")
+        right.plot(scored["step"], scored["strict"], "s--", color=ORANGE, label="everything right")
+        right.set(ylim=(0, 1), ylabel="share of 60 pictures")
+        right.yaxis.label.set_color(ORANGE)
+        right.legend(frameon=False, loc="center right")
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def main() -> None:
+    for name in MINIS:
+        print(write_card(name).relative_to(ROOT))
+    readme = ROOT / "README.md"
+    table = f"<!-- minis -->\n{minis_table().to_markdown(index=False)}\n<!-- /minis -->"
+    readme.write_text(re.sub(r"<!-- minis -->.*<!-- /minis -->", lambda _: table, readme.read_text(), flags=re.S))
+    print(readme.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()
