@@ -48,7 +48,9 @@ def sprite(kind: str, colour: str | None = None) -> Image.Image:
     # Colour by brightness: shadows fall to a dark shade of the paint, highlights rise towards white.
     light = rgba[..., :3] @ np.float32([0.299, 0.587, 0.114])
     low, high = np.percentile(light[rgba[..., 3] > 0.5], (3, 97))
-    light = np.clip((light - low) / max(high - low, 1e-3), 0, 1)[..., None] ** 0.8
+    # Hats and sunglasses are small and dark: brightened, their colours can be told apart.
+    gamma = 0.4 if kind in ("hat", "sunglasses") else 0.8
+    light = np.clip((light - low) / max(high - low, 1e-3), 0, 1)[..., None] ** gamma
     paint = np.float32(PAINT[colour]) / 255
     shade, glow = paint * 0.3, paint + (1 - paint) * 0.45
     tinted = np.where(light < 0.6, shade + (paint - shade) * light / 0.6, paint + (glow - paint) * (light - 0.6) / 0.4)

@@ -144,7 +144,7 @@ def sample_scene(rng: random.Random, unseen: bool = False) -> Scene:
         hat = sunglasses = None
         # Two things wear one accessory each at most, so that no caption outgrows the text encoder's 24 tokens.
         if kind in WEARERS and count <= 2 and not same and rng.random() < 0.5:
-            worn = rng.choice(("hat", "sunglasses", "both" if count == 1 else "hat"))
+            worn = rng.choice(("hat", "sunglasses", "both")[: 3 if count == 1 else 2])
             hat = rng.choice(COLOURS) if worn in ("hat", "both") else None
             sunglasses = rng.choice(COLOURS) if worn in ("sunglasses", "both") else None
         jitter = 0.04 if count == 1 else 0.02

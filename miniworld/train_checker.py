@@ -99,7 +99,7 @@ def sample_lesson(rng: random.Random) -> Scene | None:
             continue
         kind = rng.choice(OBJECTS)
         colour = rng.choice((None, *COLOURS))
-        hat, sunglasses = (rng.choice(COLOURS) if kind in WEARERS and rng.random() < 0.35 else None for _ in range(2))
+        hat, sunglasses = (rng.choice(COLOURS) if kind in WEARERS and rng.random() < 0.5 else None for _ in range(2))
         things.append(Thing(kind, colour, x, y, size, hat, sunglasses))
     return Scene(tuple(things), rng.choice(BACKGROUNDS), rng.choice(PATTERNS))
 
@@ -191,7 +191,9 @@ def checker_loss(cells: dict[str, Tensor], background: Tensor, pattern: Tensor, 
         at = lambda name: cells[name].float()[i, :, r, c]  # noqa: E731
         loss = loss + (at("offset") - table[:, 3:5]).abs().mean() + 4 * (at("size") - table[:, 5:6]).abs().mean()
         for k, name in enumerate(("kind", "colour", "hat", "sunglasses")):
-            loss = loss + nn.functional.cross_entropy(at(name), table[:, 6 + k].long())
+            weight = torch.ones(at(name).shape[1], device=device)
+            weight[0] = 0.3 if name in ("hat", "sunglasses") else 1.0  # most things wear nothing: learn from the others
+            loss = loss + nn.functional.cross_entropy(at(name), table[:, 6 + k].long(), weight)
     if walls:
         i, wall, kind = torch.tensor(walls, device=device).T
         loss = loss + nn.functional.cross_entropy(background[i].float(), wall)
