@@ -13,6 +13,9 @@ OUT = STUDY.out.relative_to(ROOT)
 # The page's own code is left out: rewording the page recomputes nothing.
 PAGE_ONLY = {"report.py", "run.py", "config.py"}
 ENGINE = [path for path in sorted((ROOT / "painters_utils").glob("*.py")) if path.name not in PAGE_ONLY]
+# Of the minis' world, what reads pictures; its training is left out.
+WORLD = ("checker", "denoising", "evaluate", "grammar", "render", "scenes", "scores", "suite")
+ENGINE += [ROOT / f"miniworld/{name}.py" for name in WORLD] + sorted((ROOT / "data/checker").iterdir())
 
 # A notebook that reads what another has computed waits for it.
 AFTER = {"04_clustering": ["03_similarity"], "05_skip": ["04_clustering"]}

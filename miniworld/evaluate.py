@@ -15,11 +15,16 @@ import pandas as pd
 import torch
 from diffusers import AutoencoderKL
 from PIL import Image
+from scipy.stats import spearmanr
+from tqdm import tqdm
 
 from painters_utils.catalog import ROOT, call_settings, model_row
 from painters_utils.compare import interval, two_level_interval
 from painters_utils.errors import InputError
+from painters_utils.orders import layer_order
 from painters_utils.pipelines import load_pipeline, paint
+from painters_utils.stacks import find_stacks
+from painters_utils.strategies import build_order
 
 from . import checker
 from .denoising import LEVELS, denoising_loss, held_out
@@ -170,6 +175,48 @@ def evaluate_mini(name: str, seeds: int = 2, steps: int | None = None, only_suit
     return report
 
 
+def loss_and_scores(name: str, orders: int = 12, prompts_each: int = 4) -> dict:
+    """How well the rise of the denoising loss predicts what pictures lose: one point an order, and rank correlations.
+
+    The orders skip one, two, four … layers somewhere in a stack, drawn by a fixed seed; the pictures are the first
+    prompts of every task of the suite.
+    """
+    pipe, call, rng = load_pipeline(name), call_settings(name), random.Random(0)
+    prompts = [prompt for task in load_suite().values() for prompt in task[:prompts_each]]
+    scenes = held_out(pipe, 64)
+    stacks = {stack: len(blocks) for stack, blocks in find_stacks(pipe.transformer).items()}
+
+    def measure() -> tuple[float, float, float]:
+        pictures = paint(pipe, prompts, seeds=[0], **call)
+        found = checker.read([picture.image for picture in pictures])
+        shares = [judge(picture.prompt, scene).share() for picture, scene in zip(pictures, found, strict=True)]
+        likeness = [sprite_likeness(p.image, s) for p, s in zip(pictures, found, strict=True)]
+        # A picture in which nothing is found has no likeness to anything.
+        return float(denoising_loss(pipe, scenes).mean()), float(np.mean(shares)), float(np.nan_to_num(likeness).mean())
+
+    base = measure()
+    points = []
+    for i in tqdm(range(orders), desc=f"{name}: orders"):
+        stack = list(stacks)[i % len(stacks)]
+        depth = stacks[stack]
+        size = min((1, 1, 2, 4, 8, 12)[i // len(stacks) % 6], depth // 2)
+        first = rng.randrange(0, depth - size)
+        with layer_order(pipe.transformer, {stack: build_order("skip", depth, [first, first + size - 1])}):
+            loss, share, likeness = measure()
+        points.append({
+            "order": f"{stack}: skip {first}–{first + size - 1}",
+            "loss rise": loss - base[0], "adherence lost": base[1] - share, "likeness lost": base[2] - likeness,
+        })  # fmt: skip
+    table = pd.DataFrame(points)
+    return {
+        "points": points,
+        "rank correlation": {
+            key: float(spearmanr(table["loss rise"], table[key]).statistic)
+            for key in ("adherence lost", "likeness lost")
+        },
+    }
+
+
 def steps_curve(name: str, steps: Sequence[int] = (2, 4, 8, 12, 20)) -> dict[str, dict]:
     """Strict suite score by number of sampling steps, one seed."""
     return {str(n): evaluate_mini(name, seeds=1, steps=n, only_suite=True)["strict"] for n in steps}
@@ -229,7 +276,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["checker", *MINIS], help="what to measure")
     parser.add_argument("--seeds", type=int, default=2, help="pictures a prompt (minis)")
-    parser.add_argument("--curve", action="store_true", help="also score by number of steps (minis)")
+    parser.add_argument(
+        "--curve",
+        action="store_true",
+        help="also score by number of steps, and compare the denoising loss with the scores (minis)",
+    )
     args = parser.parse_args(arguments)
     try:
         if args.what == "checker":
@@ -243,6 +294,7 @@ def main(arguments: list[str] | None = None) -> None:
         report = evaluate_mini(args.what, args.seeds)
         if args.curve:
             report["by steps"] = steps_curve(args.what)
+            report["loss and scores"] = loss_and_scores(args.what)
         write(path, report)
         print(json.dumps({key: report[key] for key in ("strict", "tasks", "facts", "chance")}, indent=1))
     except InputError as error:

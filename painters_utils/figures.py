@@ -262,6 +262,17 @@ def steps_chart(scores: Mapping[int, Mapping[str, float]], chosen: int) -> Figur
     return figure
 
 
+def loss_chart(points: Sequence[Mapping[str, float]]) -> Figure:
+    """What pictures lose under an order against the rise of the denoising loss: a dot an order, for each score."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3))
+    for axis, key in zip(axes, ("adherence lost", "likeness lost"), strict=True):
+        axis.scatter([p["loss rise"] for p in points], [p[key] for p in points], color=BLUE, s=24)
+        axis.axhline(0, color=GREY, lw=0.8)
+        axis.set(xlabel="rise of the denoising loss", ylabel=key)
+    figure.tight_layout()
+    return figure
+
+
 def confusion_matrix(counts: np.ndarray, names: Sequence[str]) -> Figure:
     """Rows: what was there; columns: what was read. Shares of each row; counts of mistakes are written out."""
     figure, axis = plt.subplots(figsize=(7.4, 6.6), layout="constrained")

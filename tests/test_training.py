@@ -2,6 +2,7 @@
 
 import json
 import random
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from diffusers import AutoencoderKL, DiffusionPipeline
 from safetensors.torch import load_file
 
-from miniworld import train, train_mini
+from miniworld import latents, train, train_mini
 from miniworld.checkpoint import load_checkpoint, save_checkpoint
 from miniworld.models import MINIS, build_tokenizer, build_vae
 from miniworld.scenes import caption, sample_scene, vocabulary
@@ -35,6 +36,8 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(name, tmp_path, va
     monkeypatch.setattr(train_mini, "LOG_EVERY", 1)
     monkeypatch.setattr(train_mini, "look_at", lambda *_: {})
     monkeypatch.setitem(train_mini.MINIS, name, partial(MINIS[name], width=32))
+    # Threads paint the toy scenes: each process would import torch anew.
+    monkeypatch.setattr(latents, "ProcessPoolExecutor", lambda *_, **__: ThreadPoolExecutor(1))
     whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
     train_mini.train_mini(name, tmp_path / "one", vae_folder, whole, RECIPE)
 
