@@ -16,7 +16,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from painters_utils import call_settings, load_pipeline
-from painters_utils.catalog import model_table
+from painters_utils.catalog import ROOT, model_table
 
 PROMPT = "a red dog wearing a blue hat and a yellow cat wearing pink sunglasses on a white background"
 
@@ -27,7 +27,9 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=16, help="pictures a call (default %(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="calls that are timed (default %(default)s)")
     options = parser.parse_args()
-    names = options.model or [name for name, row in model_table().items() if row.get("mini")]
+    names = options.model or [
+        name for name, row in model_table().items() if (ROOT / row["path"] / "scores.json").exists()
+    ]
     print(f"{os.cpu_count()} cores, {torch.get_num_threads()} torch threads, {options.pictures} pictures a call")
     print(f"{'':16}{'':6}{'steps':>6}{'pictures/s':>12}{'GFLOP/s':>10}{'ceiling':>10}{'share':>8}")
     for dtype, label in ((torch.float32, "fp32"), (torch.bfloat16, "bf16")):

@@ -139,7 +139,8 @@ def draw_training(log: pd.DataFrame, path: Path) -> None:
 
 def main() -> None:
     for name in MINIS:
-        print(write_card(name).relative_to(ROOT))
+        if (ROOT / model_row(name)["path"] / "scores.json").exists():  # trained and measured
+            print(write_card(name).relative_to(ROOT))
     readme = ROOT / "README.md"
     table = f"<!-- minis -->\n{minis_table().to_markdown(index=False)}\n<!-- /minis -->"
     readme.write_text(re.sub(r"<!-- minis -->.*<!-- /minis -->", lambda _: table, readme.read_text(), flags=re.S))

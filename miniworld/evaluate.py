@@ -233,10 +233,13 @@ def mini_scores(name: str) -> dict:
 
 
 def minis_table() -> pd.DataFrame:
-    """One row per mini: blocks, size, steps, suite score, the gap of unseen pairs, quality and loss."""
+    """One row per trained mini: blocks, size, steps, suite score, the gap of unseen pairs, quality and loss."""
     rows = []
     for name in MINIS:
-        scores, row = mini_scores(name), model_row(name)
+        row = model_row(name)
+        if not (ROOT / row["path"] / "scores.json").exists():
+            continue  # not trained yet
+        scores = mini_scores(name)
         size = sum(path.stat().st_size for path in (ROOT / row["path"]).rglob("*.safetensors"))
         strict, tasks = scores["strict"], scores["tasks"]
         rows.append(

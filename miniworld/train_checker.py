@@ -25,7 +25,8 @@ from .scenes import BACKGROUNDS, COLOURS, OBJECTS, PATTERNS, WEARERS, Scene, Thi
 from .train_vae import blend
 
 GRID = SIDE // STRIDE
-POOL = 3072  # scenes painted and spoilt at a time
+POOL = 3072  # scenes painted and spoilt at a time,
+SERVINGS = 4  # and how often each is looked at, always with other noise and blur
 
 
 def train_checker(
@@ -48,10 +49,9 @@ def train_checker(
     # Painting takes as long as learning: the next pool is painted meanwhile.
     with ProcessPoolExecutor(min(2, cpu_count() or 1), mp_context=get_context("spawn")) as workers:
         paint = lambda n: [workers.submit(paint_lessons, f"{seed}/{n}/{i}", pool // 4) for i in range(4)]  # noqa: E731
-        number, upcoming = -1, paint(start * batch // (2 * pool))
+        number, upcoming = -1, paint(start * batch // (SERVINGS * pool))
         for step in progress:
-            # Each pool serves twice.
-            if number != (now := step * batch // (2 * pool)):
+            if number != (now := step * batch // (SERVINGS * pool)):
                 number = now
                 lessons = [lesson for part in upcoming for lesson in part.result()]
                 upcoming = paint(number + 1)

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from diffusers import AuraFlowPipeline, FluxPipeline, StableDiffusion3Pipeline
+from diffusers import FluxPipeline, StableDiffusion3Pipeline
 
 from miniworld.models import build_flux, build_vae
 from painters_utils import pipelines
@@ -120,7 +120,6 @@ def test_an_unknown_model_is_named_with_the_known_ones():
     [
         ("flux-mini", FluxPipeline, [19, 38], 26),
         ("sd3-mini", StableDiffusion3Pipeline, [24], 14),
-        ("auraflow-mini", AuraFlowPipeline, [4, 32], 14),
     ],
 )
 def test_the_shipped_minis_load_as_stock_pipelines_in_one_line(name, pipeline, depths, limit):
