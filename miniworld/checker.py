@@ -18,7 +18,7 @@ from painters_utils.errors import InputError
 
 from .pictures import to_tensor
 from .render import SIDE
-from .scenes import BACKGROUNDS, COLOURS, OBJECTS, PATTERNS, Scene, Thing
+from .scenes import BACKGROUNDS, COLOURS, OBJECTS, PATTERNS, WEARERS, Scene, Thing
 
 WEIGHTS = ROOT / "data/checker/checker.safetensors"
 STRIDE = 8  # px a grid cell
@@ -118,9 +118,12 @@ def _thing(cells: dict[str, Tensor], i: int, y: int, x: int) -> Thing:
     dx, dy = cells["offset"][i, :, y, x].tolist()
     choice = {name: int(cells[name][i, :, y, x].argmax()) for name in ("kind", "colour", "hat", "sunglasses")}
     colour = {name: COLOURS[choice[name] - 1] if choice[name] else None for name in ("colour", "hat", "sunglasses")}
+    kind = OBJECTS[choice["kind"]]
+    if kind not in WEARERS:  # what has no face wears nothing
+        colour["hat"] = colour["sunglasses"] = None
     scale = STRIDE / SIDE
     return Thing(
-        OBJECTS[choice["kind"]], x=(x + 0.5 + dx) * scale, y=(y + 0.5 + dy) * scale,
+        kind, x=(x + 0.5 + dx) * scale, y=(y + 0.5 + dy) * scale,
         size=cells["size"][i, 0, y, x].item(), **colour,
     )  # fmt: skip
 

@@ -97,7 +97,7 @@ def through_vae(pictures: Sequence[Image.Image], vae: AutoencoderKL) -> list[Ima
     ]
 
 
-def test_scenes(count: int, seed: str = "checker test") -> list[Scene]:
+def unseen_scenes(count: int, seed: str = "checker test") -> list[Scene]:
     """Scenes from a seed that no training uses, a fifth of them with a pair that minis never saw."""
     rng = random.Random(seed)
     return [sample_scene(rng, unseen=rng.random() < 0.2) for _ in range(count)]
@@ -105,7 +105,7 @@ def test_scenes(count: int, seed: str = "checker test") -> list[Scene]:
 
 def evaluate_checker(vae: AutoencoderKL, count: int = 1000) -> dict:
     """The checker on unseen scenes, clean and through the VAE, and on pictures of nothing."""
-    scenes = test_scenes(count)
+    scenes = unseen_scenes(count)
     pictures = [render(scene) for scene in scenes]
     rng = np.random.default_rng(0)
     empty = [Image.fromarray(nothing(rng)) for _ in range(count)]

@@ -96,18 +96,16 @@ def narrow(wide: AutoencoderKL, pictures: Tensor) -> AutoencoderKL:
     """
     latents = torch.cat([wide.encode(part).latent_dist.mean for part in pictures.split(32)])
     points = latents.permute(0, 2, 3, 1).flatten(0, 2)  # (n, wide channels)
-    middle = points.mean(0)
-    kept = torch.linalg.svd(points - middle, full_matrices=False).Vh[:LATENT_CHANNELS]  # (channels, wide channels)
-    vae, weights, channels = build_vae().to(wide.device), wide.state_dict(), len(middle)
+    # Not centred: the decoder's zero padding stays zero.
+    kept = torch.linalg.svd(points, full_matrices=False).Vh[:LATENT_CHANNELS]  # (channels, wide channels)
+    vae, weights, channels = build_vae().to(wide.device), wide.state_dict(), points.shape[1]
     weight, bias = weights["encoder.conv_out.weight"][:channels], weights["encoder.conv_out.bias"][:channels]
     sure = torch.full((LATENT_CHANNELS,), -4.0, device=wide.device)  # log variance: start out nearly exact
     weights["encoder.conv_out.weight"] = torch.cat(
         [torch.einsum("kc,cijl->kijl", kept, weight), torch.zeros_like(weight[:LATENT_CHANNELS])]
     )
-    weights["encoder.conv_out.bias"] = torch.cat([kept @ (bias - middle), sure])
-    weight = weights["decoder.conv_in.weight"]
-    weights["decoder.conv_in.weight"] = torch.einsum("ocij,kc->okij", weight, kept)
-    weights["decoder.conv_in.bias"] = weights["decoder.conv_in.bias"] + torch.einsum("ocij,c->o", weight, middle)
+    weights["encoder.conv_out.bias"] = torch.cat([kept @ bias, sure])
+    weights["decoder.conv_in.weight"] = torch.einsum("ocij,kc->okij", weights["decoder.conv_in.weight"], kept)
     vae.load_state_dict(weights)
     return vae
 

@@ -77,7 +77,7 @@ def test_the_vae_learns_and_resumes(tmp_path):
             return (vae.decode(vae.encode(pictures).latent_dist.mean).sample - pictures).abs().mean().item()
 
     for _ in range(2):  # the second finds everything done
-        train_vae(tmp_path / "vae", tmp_path / "vae.safetensors", steps=32, batch=16, crop=32)
+        train_vae(tmp_path / "vae", tmp_path / "vae.safetensors", steps=80, batch=16, crop=32)
     trained = AutoencoderKL.from_pretrained(tmp_path / "vae")
     assert error(trained) < 0.8 * error(build_vae())
     assert trained.config.scaling_factor != 1.0
