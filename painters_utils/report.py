@@ -77,6 +77,7 @@ def chapter(study: Study, model: str, notebook: str) -> dict:
     identity = f"{model}-{notebook}"
     # Ids are unique on the page, also where two models share a notebook.
     html = re.sub(r'<figure id="', f'<figure id="{identity}-', html)
+    html = html.replace('id="cell-id=', f'id="{identity}-cell-')
     html = re.sub(
         r'<h2 id="(.*?)</h2>', rf'<h3 id="{identity}-\1</h3>', html, flags=re.S
     )  # the chapter's title is the h2
