@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
         given = {key: getattr(args, key) for key in ("batch", "steps", "rate") if getattr(args, key)}
         recipe = dataclasses.replace(Recipe(), **(changes | given))
         if args.export:
-            export_mini(args.what, out / args.what, vae_folder, work / f"{args.what}.safetensors", recipe)
+            export_mini(args.what, out / args.what, vae_folder, work / f"{args.what}.safetensors")
             return
         train_mini(args.what, out / args.what, vae_folder, work / f"{args.what}.safetensors", recipe, args.device)
     except (InputError, OSError) as error:

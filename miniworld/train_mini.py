@@ -124,14 +124,13 @@ def train_mini(
     save_pipeline(average, folder, checkpoint)
 
 
-def export_mini(name: str, folder: Path, vae_folder: Path, checkpoint: Path, recipe: Recipe) -> None:
+def export_mini(name: str, folder: Path, vae_folder: Path, checkpoint: Path) -> None:
     """Write the averaged weights of a checkpoint to `folder` as a pipeline, whether the training is over or not."""
     if not checkpoint.exists():
         raise InputError(f"no checkpoint {checkpoint}: train {name} first")
     vae = AutoencoderKL.from_pretrained(vae_folder)
-    pipe, average = (MINIS[name](vae) for _ in range(2))
-    model, smooth = trained_parts(pipe), trained_parts(average)
-    step = load_checkpoint(checkpoint, {"model": model, "smooth": smooth}, build_optimizers(model, recipe))
+    average = MINIS[name](vae)
+    step = load_checkpoint(checkpoint, {"smooth": trained_parts(average)}, [])
     save_pipeline(average, folder, checkpoint)
     print(f"{name} after {step} steps: {folder}")
 
@@ -139,6 +138,10 @@ def export_mini(name: str, folder: Path, vae_folder: Path, checkpoint: Path, rec
 def save_pipeline(pipe: DiffusionPipeline, folder: Path, checkpoint: Path) -> None:
     """The pipeline in bf16, with its training's record beside it."""
     pipe.to(torch.bfloat16).save_pretrained(folder)
+    for config in folder.glob("*/config.json"):  # where a part was loaded from is this machine's business
+        values = json.loads(config.read_text())
+        if values.pop("_name_or_path", None) is not None:
+            config.write_text(json.dumps(values, indent=2) + "\n")
     log = checkpoint.with_suffix(".jsonl")
     if log.exists():
         shutil.copy(log, folder / "training.jsonl")
