@@ -128,6 +128,7 @@ def test_the_shipped_minis_load_as_stock_pipelines_in_one_line(name, pipeline, d
     pipe = pipeline.from_pretrained(folder, **absent)
     assert [len(blocks) for blocks in find_stacks(pipe.transformer).values()] == depths
     assert not [*folder.rglob("*.bin"), *folder.rglob("*.pt"), *folder.rglob("*.ckpt")], "weights are safetensors only"
+    assert not [path for path in folder.rglob("*.json") if "_name_or_path" in path.read_text()], "no machine's paths"
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= limit * 2**20
 
 
