@@ -13,67 +13,84 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, groupby
-from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
+from .blocks import OneStream, Parallel, Summed
 from .errors import InputError
 from .stacks import get_stack, in_place_of
 
 Order = list[int | list[int]]
-Output = Tensor | tuple[Tensor | None, ...] | None
 
 
 # -- run ----------------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def layer_order(transformer: nn.Module, orders: Mapping[str, Order]) -> Iterator[None]:
+def layer_order(
+    transformer: nn.Module, orders: Mapping[str, Order], combine: str = "mean", affected: str = "both",
+    steps: Sequence[int] | None = None, of: int | None = None,
+) -> Iterator[None]:  # fmt: skip
     """Let the transformer run each named stack in the given order; undone on exit, also on error.
 
     `orders` maps a stack's attribute name to its order; stacks not named stay as they are. Indices always mean
     the model's own layers, so in nested contexts the inner order replaces the outer one of the same stack.
     To record the layers of an order, enter `layer_order` first and the recorder inside it.
 
-    Every order is checked before anything is changed: `InputError` names the bad value and the remedy.
+    Three controls tell what an effect comes from:
+    - `combine`: "mean" averages the layers of a group; "sum" adds up their updates (`blocks.Summed`).
+    - `affected`: "both" streams, or only the "image" or the "text" stream (`blocks.OneStream`).
+    - `steps`: the denoising steps, [first, last] counted from 0, in which the order holds, and `of` how many steps
+      a call of the pipeline has; in the others the model is as it was. For pipelines that call the transformer once
+      a step.
+
+    Every argument is checked before anything is changed: `InputError` names the bad value and the remedy.
     """
     if not isinstance(orders, Mapping):
         raise InputError(f"orders {shown(orders)} name no stack: write {{stack: order}}")
+    if combine not in ("mean", "sum"):
+        raise InputError(f"combine {shown(combine)} is unknown: choose mean or sum")
+    if affected not in ("both", "image", "text"):
+        raise InputError(f"affected {shown(affected)} is unknown: choose both, image or text")
+    window = steps_window(steps, of)
+    group = Parallel if combine == "mean" else Summed
     arranged = {}
     for stack, order in orders.items():
         layers = get_stack(transformer, stack)
         check_order(order, len(layers), stack, only_last=without_text(layers))
-        arranged[stack] = [
-            Parallel([layers[index] for index in step]) if isinstance(step, list) else layers[step] for step in order
+        blocks = [
+            group([layers[index] for index in step]) if isinstance(step, list) else layers[step] for step in order
         ]
-    with in_place_of(transformer, arranged):
+        if affected != "both":
+            before, after = unchanged_ends(order, len(layers))
+            usual, changed = layers[before : len(layers) - after], blocks[before : len(blocks) - after]
+            if usual or changed:
+                one = OneStream(usual, changed, affected)
+                blocks = [*blocks[:before], one, *blocks[len(blocks) - after :]]
+        arranged[stack] = blocks
+    with in_place_of(transformer, arranged, window, of):
         yield
 
 
-class Parallel(nn.Module):
-    """Run blocks on the same inputs and average what they return, stream by stream.
-
-    After question 5 of "Transformer Layers as Painters", "Can we run the layers in parallel?". The blocks themselves
-    are called, not copies, so compiled blocks run compiled. A group of one returns its block's output untouched.
-    """
-
-    def __init__(self, blocks: Sequence[nn.Module]) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(blocks)
-
-    def forward(self, *args: Any, **kwargs: Any) -> Output:
-        outputs = [block(*args, **kwargs) for block in self.blocks]
-        return average(outputs) if len(outputs) > 1 else outputs[0]
+def unchanged_ends(order: Order, depth: int) -> tuple[int, int]:
+    """How many layers at the beginning and at the end of a stack an order leaves as they are."""
+    usual, most = list(range(depth)), min(len(order), depth)
+    before = next((i for i in range(most) if order[i] != usual[i]), most)
+    after = next((i for i in range(most - before) if order[-1 - i] != usual[-1 - i]), most - before)
+    return before, after
 
 
-def average(outputs: Sequence[Output]) -> Output:
-    """The mean of tensors of one shape, or of each stream of tuples of them; a stream that one lacks is None."""
-    if any(output is None for output in outputs):
+def steps_window(steps: Sequence[int] | None, of: int | None) -> range | None:
+    """The steps of a call in which an order holds, None for all; `InputError` unless they lie within the call."""
+    if steps is None:
         return None
-    if isinstance(outputs[0], Tensor):
-        return torch.stack(outputs).mean(0)  # sums in float32: adding up 30 layers in bfloat16 errs 8 times more
-    return tuple(average(stream) for stream in zip(*outputs, strict=True))
+    if type(of) is not int or of < 1:
+        raise InputError(f"of {shown(of)} does not say how many steps a call has: give a whole number above 0")
+    if not isinstance(steps, list) or len(steps) != 2 or any(type(step) is not int for step in steps):
+        raise InputError(f"steps {shown(steps)} are no window: write [first, last], both included, from 0 to {of - 1}")
+    if not 0 <= steps[0] <= steps[1] < of:
+        raise InputError(f"steps {steps} do not lie within a call of {of} steps: choose from 0 to {of - 1}")
+    return range(steps[0], steps[1] + 1)
 
 
 def without_text(layers: Sequence[nn.Module]) -> list[int]:

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .blocks import INPUTS
 from .errors import InputError, unknown
 from .stacks import find_stacks, in_place_of
 
@@ -56,11 +57,15 @@ def record_activations(
                    not go down, when the batch changes, or when the recording closes.
       "both"       the activations of all prompts and timesteps of all calls; there once the recording has closed.
 
-    `measure`: a few massive channels that grow with depth can look like a shared space, so two others stand beside
-    the plain one (two recordings may be open at once).
+    `measure`: a few massive channels that grow with depth can look like a shared space, so others stand beside
+    the plain one (several recordings may be open at once).
       "cosine"          cosine of the two vectors of a token, averaged over tokens.
       "centred cosine"  the same after each layer's mean over the tokens of the picture is taken off.
-      "linear CKA"      Kornblith et al. 2019: cosine of the two centred token-by-token Gram matrices.
+      "linear CKA"      Kornblith et al. 2019, with the unbiased estimator of HSIC (Song et al. 2012, equation 5): how
+                        alike the two layers' token-by-token Gram matrices are. About 0 for unrelated layers, however
+                        few the tokens; slightly negative values occur. Needs 4 tokens.
+      "update cosine"   cosine of what the two layers *add* to the stream: their outputs less their inputs. `norms` are
+                        then the lengths of the updates.
 
     `stacks`: names of the stacks to record; all of them unless given.
 
@@ -282,11 +287,14 @@ class Recorder:
         if self.carried is None:
             self.taken.append((tap, inputs, output))
         else:
-            self.store(tap, output)
+            self.store(tap, inputs, output)
 
-    def store(self, tap: Tap, output: Any) -> None:
+    def store(self, tap: Tap, inputs: dict[str, Any], output: Any) -> None:
         for element, stream, layer in self.carried[tap]:
-            stream.put(layer, elements(output)[element], tap.place)
+            tokens = elements(output)[element]
+            if self.recording.measure == "update cosine":
+                tokens = tokens - inputs["encoder_hidden_states" if stream.name == "text" else "hidden_states"]
+            stream.put(layer, tokens, tap.place)
 
     def end_step(self, *_: Any) -> None:
         """The transformer has run through: compare what its blocks returned."""
@@ -316,8 +324,8 @@ class Recorder:
                 stream.places.append(tap.place)
                 dtype = elements(output)[element].dtype
                 stream.dtype = torch.promote_types(stream.dtype or dtype, dtype)
-        for tap, _, output in self.taken:
-            self.store(tap, output)
+        for tap, inputs, output in self.taken:
+            self.store(tap, inputs, output)
         self.taken.clear()
         self.recording.streams = {name: stream.places for name, stream in self.streams.items()}
 
@@ -416,8 +424,6 @@ def plain_tensors() -> Iterator[None]:
 
 # -- streams ------------------------------------------------------------------------------------------------
 
-INPUTS = ("hidden_states", "encoder_hidden_states")  # the first two parameters of a block, by name or by place
-
 
 def elements(output: Any) -> Sequence[Any]:
     return output if isinstance(output, tuple | list) else (output,)
@@ -473,25 +479,37 @@ def centred(activations: Tensor) -> Tensor:
 
 
 def token_gram(activations: Tensor) -> Tensor:
-    """Inner products of every two centred tokens, as one vector: (G, L, N, D) to (G, L, 1, N·N)."""
-    activations = centred(activations)
-    return (activations @ activations.mT).flatten(2).unsqueeze(2)
+    """Inner products of every two tokens, U-centred (Székely & Rizzo 2014): (G, L, N, D) to (G, L, 1, N·N).
+
+    The inner product of two such vectors is N (N - 3) times the unbiased estimate of HSIC.
+    """
+    activations = centred(activations)  # changes nothing but the rounding
+    tokens = activations.shape[2]
+    if tokens < 4:
+        raise InputError(f"linear CKA of {tokens} tokens cannot be estimated: record at least 4, or another measure")
+    gram = activations @ activations.mT
+    gram.diagonal(dim1=-2, dim2=-1).zero_()
+    rows = gram.sum(-1, keepdim=True) / (tokens - 2)
+    gram = gram - rows - rows.mT + gram.sum((-2, -1), keepdim=True) / ((tokens - 1) * (tokens - 2))
+    gram.diagonal(dim1=-2, dim2=-1).zero_()
+    return gram.flatten(2).unsqueeze(2)
 
 
 MEASURES: dict[str, Callable[[Tensor], Tensor]] = {
     "cosine": lambda activations: activations,
     "centred cosine": centred,
     "linear CKA": token_gram,
+    "update cosine": lambda updates: updates,
 }
 
 
 def compared(activations: Tensor, measure: str, lengths: Tensor | None = None) -> Tensor:
     """Similarity of every two layers: activations (G, L, N, D) to (G, L, L) float64 on the CPU.
 
-    `lengths` of the tokens' vectors (G, L, N), where they are known already, save "cosine" a pass over the activations.
+    `lengths` of the tokens' vectors (G, L, N), where known already, save a plain cosine a pass over the activations.
     """
     activations = MEASURES[measure](activations)
-    if lengths is None or measure != "cosine":
+    if lengths is None or measure not in ("cosine", "update cosine"):
         lengths = torch.linalg.vector_norm(activations, dim=-1, dtype=torch.float32)
     tokens, channels = activations.shape[2:]
     some = max(1, CHUNK // channels)

@@ -6,6 +6,7 @@ model, reordering its layers or recording them, is therefore a matter of handing
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 
 from torch import nn
 
@@ -39,8 +40,12 @@ def get_stack(transformer: nn.Module, stack: str) -> nn.ModuleList:
 
 
 @contextmanager
-def in_place_of(transformer: nn.Module, blocks: Mapping[str, Sequence[nn.Module]]) -> Iterator[None]:
+def in_place_of(
+    transformer: nn.Module, blocks: Mapping[str, Sequence[nn.Module]], steps: range | None = None, of: int | None = None
+) -> Iterator[None]:
     """Let the transformer's forward run `blocks[stack]` instead of its own; undone on exit, also on error.
+
+    With `steps`, only in those of every `of` forward passes, counted from 0 when the context opens.
 
     The lists are laid over the attribute in the instance's `__dict__`, which Python reads before
     `nn.Module` looks among the registered children. So `state_dict`, `parameters` and `.to` see the
@@ -48,13 +53,26 @@ def in_place_of(transformer: nn.Module, blocks: Mapping[str, Sequence[nn.Module]
     Nested contexts restore what they found.
     """
     found = {stack: vars(transformer).get(stack) for stack in blocks}
-    try:
-        for stack, modules in blocks.items():
-            vars(transformer)[stack] = nn.ModuleList(modules)
-        yield
-    finally:
-        for stack, before in found.items():
-            if before is None:
+    laid = {stack: nn.ModuleList(modules) for stack, modules in blocks.items()}
+    passes = count()
+
+    def lay(lists: Mapping[str, nn.ModuleList | None]) -> None:
+        for stack, modules in lists.items():
+            if modules is None:
                 vars(transformer).pop(stack, None)
             else:
-                vars(transformer)[stack] = before
+                vars(transformer)[stack] = modules
+
+    hook = None
+    try:
+        if steps is None:
+            lay(laid)
+        else:
+            hook = transformer.register_forward_pre_hook(
+                lambda *_: lay(laid if next(passes) % of in steps else found), prepend=True
+            )
+        yield
+    finally:
+        if hook is not None:
+            hook.remove()
+        lay(found)

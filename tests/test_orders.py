@@ -8,8 +8,9 @@ import torch
 from conftest import Toy
 from torch import Tensor, nn
 
+from painters_utils.blocks import Parallel
 from painters_utils.errors import InputError
-from painters_utils.orders import Order, Parallel, check_order, describe, layer_order
+from painters_utils.orders import Order, check_order, describe, layer_order
 from painters_utils.stacks import find_stacks, in_place_of
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from painters_utils.errors import InputError
 from painters_utils.orders import layer_order
-from painters_utils.recorder import AVERAGES, MEASURES, Recording, record_activations
+from painters_utils.recorder import AVERAGES, MEASURES, Recording, compared, record_activations
 from painters_utils.stacks import find_stacks, in_place_of
 
 TIMESTEPS = (0.9, 0.5, 0.2)
@@ -45,16 +45,20 @@ def denoise(toy: Toy, batches=(2, 4), timesteps=TIMESTEPS, guided=False, **chang
 
 
 @contextmanager
-def everything_kept(transformer: nn.Module):
-    """Every output of every block of every step by plain hooks: [(batch, {stream: [tensor of each layer]})]."""
+def everything_kept(transformer: nn.Module, updates: bool = False):
+    """Every output of every block of every step by plain hooks: [{stream: [tensor of each layer]}].
+
+    `updates`: less the block's input of that stream.
+    """
     steps, now = [], defaultdict(list)
 
-    def keep(block, args, output):
+    def keep(block, args, kwargs, output):
         text, image = (None, None) if isinstance(output, Tensor) else output
         joint = output if isinstance(output, Tensor) else None
         for stream, tensor in (("text", text), ("image", image), ("joint", joint)):
             if tensor is not None:
-                now[stream].append(tensor.detach().double().numpy())
+                before = kwargs["encoder_hidden_states" if stream == "text" else "hidden_states"] if updates else 0
+                now[stream].append((tensor - before).detach().double().numpy())
 
     def end(*_):
         steps.append(dict(now))
@@ -63,7 +67,7 @@ def everything_kept(transformer: nn.Module):
     with ExitStack() as stack:
         for blocks in find_stacks(transformer).values():
             for block in blocks:
-                stack.enter_context(block.register_forward_hook(keep))
+                stack.enter_context(block.register_forward_hook(keep, with_kwargs=True))
         stack.enter_context(transformer.register_forward_hook(end))
         yield steps
 
@@ -74,16 +78,26 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
     return np.divide((a * b).sum(-1), lengths, out=np.zeros_like(lengths), where=lengths > 0).mean()
 
 
+def hsic(a: np.ndarray, b: np.ndarray) -> float:
+    """Song et al. 2012, equation 5, of two Gram matrices (tokens, tokens)."""
+    n, one = len(a), np.ones(len(a))
+    a, b = a - np.diag(np.diag(a)), b - np.diag(np.diag(b))
+    return (
+        np.trace(a @ b) + (one @ a @ one) * (one @ b @ one) / ((n - 1) * (n - 2)) - 2 / (n - 2) * (one @ a @ b @ one)
+    ) / (n * (n - 3))
+
+
 def linear_cka(a: np.ndarray, b: np.ndarray) -> float:
-    """Kornblith et al. 2019, equation 5 with linear kernels, in its feature-by-feature form."""
-    a, b = a - a.mean(0), b - b.mean(0)
-    return (np.linalg.norm(a.T @ b) ** 2) / (np.linalg.norm(a.T @ a) * np.linalg.norm(b.T @ b))
+    """Kornblith et al. 2019 with the unbiased HSIC; the vectors are not centred, for U-centring makes up for it."""
+    a, b = a @ a.T, b @ b.T
+    return hsic(a, b) / np.sqrt(hsic(a, a) * hsic(b, b))
 
 
 PLAIN = {
     "cosine": cosine,
     "centred cosine": lambda a, b: cosine(a - a.mean(0), b - b.mean(0)),
     "linear CKA": linear_cka,
+    "update cosine": cosine,
 }
 
 
@@ -149,13 +163,23 @@ def test_equals_the_plain_computation(toy, guided, dtype):
 
 @pytest.mark.parametrize("measure", MEASURES)
 def test_measures_equal_the_plain_computation(auraflow, measure):
-    with everything_kept(auraflow.transformer) as steps:
+    with everything_kept(auraflow.transformer, updates=measure == "update cosine") as steps:
         with record_activations(auraflow.transformer, measure=measure) as recording:
             denoise(auraflow)
     for stream in ("image", "joint"):
         for average in AVERAGES:
             expected = reference(steps, stream, average, whole, measure)
             np.testing.assert_allclose(recording.similarity(stream, average), expected, atol=1e-5, err_msg=average)
+
+
+def test_linear_cka_of_unrelated_layers_is_about_zero_and_of_a_layer_with_itself_one():
+    draw = torch.Generator().manual_seed(0)
+    layers = torch.randn(200, 2, 16, 64, generator=draw)  # few tokens, many channels: where the biased one sees much
+    found = compared(layers, "linear CKA")
+    assert abs(found[:, 0, 1].mean()) < 0.01
+    assert torch.allclose(found[:, 0, 0], torch.ones(200, dtype=torch.float64), atol=1e-5)
+    with pytest.raises(InputError, match="linear CKA of 3 tokens"):
+        compared(layers[:, :, :3], "linear CKA")
 
 
 def test_each_timestep_on_its_own(sd3):
