@@ -245,7 +245,7 @@ def minis_table() -> pd.DataFrame:
         rows.append(
             {
                 "mini": name,
-                "blocks": row["blocks"],
+                "blocks": " + ".join(map(str, row["depths"].values())),
                 "MiB": f"{size / 2**20:.1f}",
                 "steps": scores["steps"],
                 "guidance": scores["guidance"],

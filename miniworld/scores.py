@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 from PIL import Image
-from scipy.ndimage import gaussian_filter
 from scipy.optimize import linear_sum_assignment
 
+from painters_utils.compare import correlation
 from painters_utils.errors import InputError
 
+from .checker import read
 from .grammar import Request, Wish, parse
 from .render import layout_box, render
 from .scenes import Scene, Thing
@@ -120,30 +122,6 @@ def _iou(a: tuple[float, ...], b: tuple[float, ...]) -> float:
     return both / (area(a) + area(b) - both)
 
 
-BLUR = 0.06  # of the width: coarser than this is layout, finer is detail
-
-
-def frequencies_kept(before: Image.Image, after: Image.Image) -> tuple[float, float]:
-    """Correlation of two pictures' coarse part (a Gaussian blur) and of their fine part (what the blur removes).
-
-    1: the same, 0: unrelated. A part without any structure in either picture gives NaN, in one of them 0.
-    """
-    if before.size != after.size or before.mode != after.mode:
-        raise InputError(f"pictures of {before.mode} {before.size} and {after.mode} {after.size} cannot be compared")
-    one, two = (np.asarray(picture, float) for picture in (before, after))
-    sigma = (BLUR * one.shape[1],) * 2 + (0,)
-    low = [gaussian_filter(x, sigma) for x in (one, two)]
-    return _correlation(*low), _correlation(one - low[0], two - low[1])
-
-
-def _correlation(a: np.ndarray, b: np.ndarray) -> float:
-    a, b = a - a.mean((0, 1)), b - b.mean((0, 1))
-    norms = np.sqrt((a**2).sum()), np.sqrt((b**2).sum())
-    if max(norms) < 1:
-        return float("nan")
-    return float((a * b).sum() / (norms[0] * norms[1])) if min(norms) >= 1 else 0.0
-
-
 def sprite_likeness(picture: Image.Image, found: Scene) -> float:
     """How much the found objects look like their sprites: mean correlation, box by box, with a clean rendering of
     what the checker read. NaN where it found nothing."""
@@ -156,8 +134,27 @@ def sprite_likeness(picture: Image.Image, found: Scene) -> float:
         box = np.round(np.clip(layout_box(thing), 0, 1) * picture.width).astype(int)
         a, b = (x[box[1] : box[3], box[0] : box[2]] for x in (painted, clean))
         if a.size:
-            scores.append(_correlation(a, b))
+            scores.append(correlation(a, b))
     return float(np.nanmean(scores)) if np.isfinite(scores).any() else float("nan")
+
+
+def score_pictures(
+    prompts: Sequence[str], pictures: Sequence[Image.Image], before: Sequence[Image.Image]
+) -> pd.DataFrame:
+    """Everything that the checker can say of pictures and their baselines `before`, a row for each picture.
+
+    adherence, broad, fine: shares of the prompt's facts that are found. quality: likeness of what is found to its
+    sprites, 0 where nothing is found. layout: agreement of the boxes with the baseline's. duplicates: things beyond
+    those asked for.
+    """
+    rows = []
+    for prompt, picture, seen, was in zip(prompts, pictures, read(pictures), read(before), strict=True):
+        verdict = judge(prompt, seen)
+        rows.append((
+            verdict.share(), verdict.share(BROAD), verdict.share(FINE), np.nan_to_num(sprite_likeness(picture, seen)),
+            layout_kept(was, seen), float(verdict.duplicates),
+        ))  # fmt: skip
+    return pd.DataFrame(rows, columns=["adherence", "broad", "fine", "quality", "layout", "duplicates"])
 
 
 def kernel_distance(painted: torch.Tensor, real: torch.Tensor) -> float:

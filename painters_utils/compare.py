@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from PIL import Image
+from scipy.ndimage import gaussian_filter
 from scipy.stats import bootstrap
 
 from .errors import InputError
@@ -33,6 +35,31 @@ def _distances(pictures: np.ndarray) -> np.ndarray:
     flat = pictures.reshape(len(pictures), -1).astype(np.float64)
     squares = np.square(flat).sum(1)
     return np.sqrt(np.maximum(squares[:, None] + squares - 2 * flat @ flat.T, 0) / flat.shape[1])
+
+
+BLUR = 0.06  # of the width: coarser than this is layout, finer is detail
+
+
+def frequencies_kept(before: Image.Image, after: Image.Image) -> tuple[float, float]:
+    """Correlation of two pictures' coarse part (a Gaussian blur) and of their fine part (what the blur removes).
+
+    1: the same, 0: unrelated. A part without any structure in either picture gives NaN, in one of them 0.
+    """
+    if before.size != after.size or before.mode != after.mode:
+        raise InputError(f"pictures of {before.mode} {before.size} and {after.mode} {after.size} cannot be compared")
+    one, two = (np.asarray(picture, float) for picture in (before, after))
+    sigma = (BLUR * one.shape[1],) * 2 + (0,)
+    low = [gaussian_filter(x, sigma) for x in (one, two)]
+    return correlation(*low), correlation(one - low[0], two - low[1])
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Correlation of two pictures' values (h, w, 3), each less its mean; NaN if neither has structure, 0 if one."""
+    a, b = a - a.mean((0, 1)), b - b.mean((0, 1))
+    norms = np.sqrt((a**2).sum()), np.sqrt((b**2).sum())
+    if max(norms) < 1:
+        return float("nan")
+    return float((a * b).sum() / (norms[0] * norms[1])) if min(norms) >= 1 else 0.0
 
 
 def interval(values: np.ndarray, seed: int = 0) -> tuple[float, float, float]:

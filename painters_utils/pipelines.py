@@ -41,6 +41,23 @@ def load_pipeline(name: str, dtype: torch.dtype = torch.float32, device: str | N
     return pipe.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
+def remember_texts(pipe: DiffusionPipeline) -> DiffusionPipeline:
+    """Let a pipeline encode each list of prompts once; returns the pipeline.
+
+    The same prompts are painted under every variant, and a text encoder such as T5 costs as much as several steps.
+    """
+    encode, known = pipe.encode_prompt, {}
+
+    def encode_once(*args: object, **kwargs: object) -> object:
+        key = repr((args, kwargs))
+        if key not in known:
+            known[key] = encode(*args, **kwargs)
+        return known[key]
+
+    pipe.encode_prompt = encode_once
+    return pipe
+
+
 @dataclass(frozen=True)
 class Picture:
     """One painted picture; `finite` is False if the model returned NaN or infinity, `image` then says so."""

@@ -1,0 +1,190 @@
+"""The experiments of the study as variants: a stack, an order, and the controls under which it runs.
+
+Two presets. `article`: the layer orders that the article's author ran, slips included and flagged (data/article.yaml).
+`matched`: the same share of every stack, in bands found by the same rule, so that models can be compared. And the
+paper's sweep: ever more of a stack's middle (Sun et al. 2024, section 3).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import yaml
+
+from .catalog import ROOT, model_row
+from .errors import InputError, unknown
+from .orders import Order, check_order, describe, unchanged_ends
+from .strategies import STRATEGIES, build_order, middle_band
+
+PRESETS = ("article", "matched")
+SHARE = 0.25  # of a stack that a matched band takes
+TITLES = {
+    "skip": "skip",
+    "middle_repeat": "repeat",
+    "reverse": "reverse",
+    "random_order": "random order",
+    "parallel": "parallel",
+    "looped_parallel": "looped parallel",
+    "remove_first": "without first",
+    "remove_last": "without last",
+    "swap_neighbours": "swap",
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to run a model: `order` on `stack`. `combine`, `affected` and `steps` are those of `layer_order`."""
+
+    name: str
+    stack: str
+    order: Order
+    depth: int  # of the stack
+    strategy: str
+    preset: str = "custom"
+    place: str = ""  # "low", "high" or "middle" for a matched band
+    slip: str = ""  # what the article's author ran beside what he wrote
+    combine: str = "mean"
+    affected: str = "both"
+    steps: list[int] | None = None
+
+    @property
+    def share(self) -> float:
+        """The share of the stack's layers that no longer run as they did: 0 to 1."""
+        before, after = unchanged_ends(self.order, self.depth)
+        return max(self.depth - before - after, 0) / self.depth
+
+    @property
+    def words(self) -> str:
+        """What happens to the layers: "layers 7–10 are skipped"."""
+        return describe(self.order, self.depth)
+
+
+def article_variants(model: str, strategy: str | Sequence[str] | None = None) -> list[Variant]:
+    """What the article ran on the original of `model`, with the slips: all of it, or certain strategies.
+
+    `InputError` if the model's family is none of the article's three.
+    """
+    row, wanted = model_row(model), _wanted(strategy)
+    table = yaml.safe_load((ROOT / "data/article.yaml").read_text())
+    if row.get("family") not in table:
+        raise InputError(f"the article ran no orders on {model!r}: use the matched preset, or a band of your own")
+    depths = row["depths"]
+    variants = []
+    for stack, entries in table[row["family"]].items():
+        if stack not in depths:
+            raise InputError(f"{model!r} has no {stack}, which the article's orders need: use the matched preset")
+        for entry in entries:
+            options = {key: value for key, value in entry.items() if key not in ("strategy", "drop", "slip")}
+            if entry["strategy"] not in wanted:
+                continue
+            order = build_order(entry["strategy"], depths[stack], **options)
+            order = [step for step in order if step not in entry.get("drop", ())]
+            check_order(order, depths[stack], stack)
+            variants.append(
+                Variant(
+                    variant_name(entry["strategy"], **options), stack, order, depths[stack], entry["strategy"],
+                    "article", slip=entry.get("slip", ""),
+                )
+            )  # fmt: skip
+    return variants
+
+
+def matched_variants(
+    bands: Mapping[str, Mapping[str, list[int]]], depths: Mapping[str, int], strategy: str, **options: Any
+) -> list[Variant]:
+    """A strategy on every matched band: `bands` as `matched_bands` gives them for each stack, `depths` by stack."""
+    _wanted(strategy)
+    return [
+        Variant(
+            f"{variant_name(strategy, band=band, **options)} ({place})",
+            stack,
+            build_order(strategy, depths[stack], band, **options),
+            depths[stack],
+            strategy,
+            "matched",
+            place,
+        )  # fmt: skip
+        for stack, places in bands.items()
+        for place, band in places.items()
+    ]
+
+
+def matched_bands(similarity: np.ndarray, share: float = SHARE) -> dict[str, list[int]]:
+    """The two bands of a stack that the matched preset uses: [first, last] of "low" and "high".
+
+    The run of round(share × layers) neighbours that are most alike (mean of the similarity matrix over the run), in the
+    lower and in the upper half, the stack's first and last layer left out. A stack too short for two has one, "middle".
+    """
+    depth = len(similarity)
+    size = max(2, round(share * depth))
+    if depth < 4:
+        raise InputError(f"a stack of {depth} layers has no middle to take a band from: give a band of your own")
+    if depth - 2 < 2 * size:
+        first = max(1, (depth - size) // 2)
+        return {"middle": [first, first + size - 1]}
+
+    def most_alike(start: int, stop: int) -> list[int]:
+        alike = {first: similarity[first : first + size, first : first + size].mean() for first in range(start, stop)}
+        first = max(alike, key=alike.get)
+        return [first, first + size - 1]
+
+    half = depth // 2
+    return {
+        "low": most_alike(1, max(half - size + 1, 2)),
+        "high": most_alike(half, depth - size),
+    }
+
+
+def sweep_variants(depths: Mapping[str, int], strategy: str, shares: Sequence[float], **options: Any) -> list[Variant]:
+    """The paper's sweep: the strategy on ever larger middles of each stack, about `shares` of it."""
+    variants = []
+    for stack, depth in depths.items():
+        bands = []
+        for share in shares:
+            s = min(max(round((depth - 1 - share * depth) / 2), 0), (depth - 2) // 2)
+            band = middle_band(depth, s)
+            if band not in bands and (band[1] > band[0] or strategy == "skip"):
+                bands.append(band)
+        variants += [
+            Variant(
+                variant_name(strategy, band=band, **options), stack, build_order(strategy, depth, band, **options),
+                depth, strategy, "sweep",
+            )
+            for band in bands
+        ]  # fmt: skip
+    return variants
+
+
+def custom_variant(stack: str, depth: int, strategy: str, **options: Any) -> Variant:
+    """One variant by name of its strategy and its options, checked."""
+    return Variant(variant_name(strategy, **options), stack, build_order(strategy, depth, **options), depth, strategy)
+
+
+def variant_name(strategy: str, **options: Any) -> str:
+    """ "skip 7–10", "repeat 9 over 3–16", "looped parallel 3–15 × 13", "without first 2", "swap 4 and 5"."""
+    if strategy not in TITLES:
+        raise unknown("strategy", strategy, TITLES)
+    band = options.get("band")
+    over = "" if band is None else f"{band[0]}–{band[1]}" if band[0] != band[1] else f"{band[0]}"
+    name = TITLES[strategy]
+    if strategy == "middle_repeat":
+        layer = options.get("layer")
+        return f"{name} {(band[0] + band[1]) // 2 if layer is None else layer} over {over}"
+    if strategy == "looped_parallel":
+        return f"{name} {over} × {options.get('loops', 3)}"
+    if strategy == "random_order":
+        return f"{name} {over}, draw {options.get('seed', 0)}"
+    if strategy in ("remove_first", "remove_last"):
+        return name if options["k"] == 1 else f"{name} {options['k']}"
+    if strategy == "swap_neighbours":
+        return f"{name} {options['i']} and {options['i'] + 1}"
+    return f"{name} {over}"
+
+
+def _wanted(strategy: str | Sequence[str] | None) -> list[str]:
+    names = list(STRATEGIES) if strategy is None else [strategy] if isinstance(strategy, str) else list(strategy)
+    for name in names:
+        if name not in STRATEGIES:
+            raise unknown("strategy", name, STRATEGIES)
+    return names
