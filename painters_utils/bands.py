@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from sklearn.cluster import AgglomerativeClustering
+from sklearn.metrics import adjusted_rand_score
 
 from .errors import InputError
 
@@ -93,6 +94,37 @@ def find_bands(similarity: np.ndarray, n_bands: int | None = None, contiguous: b
     members = [np.flatnonzero(labels == label).tolist() for label in range(labels.max() + 1)]
     bands = [Band(name, layers) for name, layers in zip(band_names(len(members)), members, strict=True)]
     return Bands(labels, bands, grouped, score, contrast, p_value, linkage)
+
+
+@dataclass(frozen=True)
+class Stability:
+    """How far the bands survive when pictures are drawn anew."""
+
+    agreement: tuple[float, float, float]  # adjusted Rand index with the bands: mean, and where 95 % of draws lie
+    contrast: tuple[float, float, float]  # of the same number of bands sought anew: mean, and where 95 % of draws lie
+    borders: np.ndarray  # (layers - 1,) share of draws with a border between layer i and i + 1
+
+
+def stability(samples: np.ndarray, n_bands: int, contiguous: bool = True, draws: int = 100, seed: int = 0) -> Stability:
+    """Seek `n_bands` bands anew in resampled data: samples (pictures or steps, layers, layers), drawn with replacement.
+
+    `agreement` compares with the bands of the mean of all samples: 1 the same bands, 0 no more alike than by chance.
+    """
+    samples = np.asarray(samples, dtype=np.float64)
+    if samples.ndim != 3 or len(samples) < 2:
+        raise InputError(f"samples of shape {samples.shape} cannot be resampled: give two matrices at least")
+    merge = contiguous_merges if contiguous else free_merges
+    whole = best_grouping(checked(samples.mean(0)), [n_bands], merge)[0]
+    draw = np.random.default_rng(seed)
+    agreement, contrasts, borders = [], [], np.zeros(len(whole) - 1)
+    for _ in range(draws):
+        drawn = samples[draw.integers(0, len(samples), len(samples))].mean(0)
+        labels = best_grouping(drawn, [n_bands], merge)[0]
+        agreement.append(adjusted_rand_score(whole, labels))
+        contrasts.append(equal_distance_contrast(drawn, labels))
+        borders += np.diff(labels) != 0
+    spread = lambda values: (float(np.mean(values)), *map(float, np.percentile(values, (2.5, 97.5))))  # noqa: E731
+    return Stability(spread(agreement), spread(contrasts), borders / draws)
 
 
 def band_names(count: int) -> list[str]:

@@ -6,7 +6,16 @@ from scipy.cluster.hierarchy import dendrogram, fcluster, is_monotonic, is_valid
 from scipy.spatial.distance import squareform
 from sklearn.metrics import silhouette_score
 
-from painters_utils.bands import Band, band_names, best_grouping, contiguous_merges, find_bands, free_merges, silhouette
+from painters_utils.bands import (
+    Band,
+    band_names,
+    best_grouping,
+    contiguous_merges,
+    find_bands,
+    free_merges,
+    silhouette,
+    stability,
+)  # fmt: skip
 from painters_utils.errors import InputError
 
 
@@ -198,3 +207,24 @@ def changed(row: int, column: int, value: float) -> np.ndarray:
 def test_bad_input_is_refused(similarity, n_bands, message):
     with pytest.raises(InputError, match=message):
         find_bands(similarity, n_bands)
+
+
+# -- what survives resampling ---------------------------------------------------------------------------------
+
+
+def test_bands_that_are_there_survive_resampling_and_noise_does_not():
+    samples = np.stack([noisy(planted([4, 14, 13, 7]), 0.2, seed) for seed in range(12)])
+    found = stability(samples, 4)
+    assert found.agreement[0] > 0.99
+    assert found.agreement[1] <= found.agreement[0] <= found.agreement[2]
+    assert np.flatnonzero(found.borders > 0.9).tolist() == [3, 17, 30]
+    assert found.contrast[1] > 0.5
+    nothing = stability(np.stack([noisy(planted([20]), 0.2, seed) for seed in range(12)]), 4)
+    assert nothing.agreement[0] < 0.8
+    assert nothing.borders.max() < 0.9
+
+
+@pytest.mark.parametrize("samples", [np.zeros((1, 5, 5)), np.zeros((5, 5))])
+def test_what_cannot_be_resampled_is_refused(samples):
+    with pytest.raises(InputError, match="give two matrices at least"):
+        stability(samples, 2)
