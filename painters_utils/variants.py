@@ -20,6 +20,7 @@ from .strategies import STRATEGIES, build_order, middle_band
 PRESETS = ("article", "matched")
 SHARE = 0.25  # of a stack that a matched band takes
 TITLES = {
+    "identity": "untouched",
     "skip": "skip",
     "middle_repeat": "repeat",
     "reverse": "reverse",
@@ -179,7 +180,7 @@ def variant_name(strategy: str, **options: Any) -> str:
         return name if options["k"] == 1 else f"{name} {options['k']}"
     if strategy == "swap_neighbours":
         return f"{name} {options['i']} and {options['i'] + 1}"
-    return f"{name} {over}"
+    return f"{name} {over}".strip()
 
 
 def _wanted(strategy: str | Sequence[str] | None) -> list[str]:

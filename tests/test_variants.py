@@ -1,0 +1,123 @@
+"""The article's orders are the author's own, matched bands are alike in share, and nothing impossible is built."""
+
+import numpy as np
+import pytest
+
+from painters_utils.catalog import model_row
+from painters_utils.errors import InputError
+from painters_utils.variants import (
+    article_variants,
+    custom_variant,
+    matched_bands,
+    matched_variants,
+    sweep_variants,
+    variant_name,
+)
+
+MINIS = ("flux-mini", "sd3-mini", "auraflow-mini")
+
+
+def orders(model: str) -> dict[str, list]:
+    return {f"{v.stack}: {v.name}": v.order for v in article_variants(model)}
+
+
+def test_the_articles_orders_are_the_ones_that_its_author_ran():
+    flux, sd3, aura = (orders(model) for model in MINIS)
+    assert (len(flux), len(sd3), len(aura)) == (15, 11, 14)
+    assert flux["transformer_blocks: skip 7–10"] == [*range(7), *range(11, 19)]
+    assert flux["transformer_blocks: repeat 9 over 3–16"] == [0, 1, 2, *[9] * 14, 17, 18]
+    assert flux["transformer_blocks: parallel 3–15"] == [0, 1, 2, list(range(3, 16)), 17, 18]  # 16 is missing
+    assert flux["transformer_blocks: looped parallel 3–15 × 13"] == [0, 1, 2, *[list(range(3, 16))] * 13, 17, 18]
+    assert flux["single_transformer_blocks: reverse 5–33"] == [*range(5), *range(33, 4, -1), 34, 35, 36, 37]
+    assert sd3["transformer_blocks: parallel 10–13"] == [*range(10), [10, 11, 12, 13], 22, 23]
+    assert sd3["transformer_blocks: repeat 19 over 18–21"] == [*range(18), 19, 19, 19, 19, 22, 23]
+    assert aura["joint_transformer_blocks: repeat 1 over 1–2"] == [0, 1, 1, 3]
+    assert aura["joint_transformer_blocks: reverse 1–2"] == [0, 2, 1, 3]
+    assert aura["single_transformer_blocks: without first 4"] == list(range(4, 32))
+
+
+def test_slips_are_flagged():
+    slips = {v.name: v.slip for model in MINIS for v in article_variants(model) if v.slip}
+    assert slips["parallel 3–15"] == "layer 16 was dropped as well"
+    assert slips["parallel 10–13"] == "layers 14–21 were dropped as well"
+    assert "30 loops" in slips["looped parallel 4–33 × 30"]
+
+
+def test_the_share_of_a_variant_is_what_no_longer_runs_as_it_did():
+    assert custom_variant("s", 20, "skip", band=[5, 9]).share == 0.25
+    assert custom_variant("s", 20, "remove_last", k=1).share == 0.05
+    assert custom_variant("s", 20, "reverse", band=[5, 9]).share == 0.25
+    assert custom_variant("s", 20, "identity").share == 0
+    assert article_variants("flux-mini", "parallel")[0].share == 14 / 19  # the dropped layer counts
+
+
+def test_matched_bands_lie_where_layers_are_most_alike():
+    similarity = np.full((20, 20), 0.2)
+    similarity[3:8, 3:8] = 0.9
+    similarity[12:17, 12:17] = 0.9
+    np.fill_diagonal(similarity, 1)
+    assert matched_bands(similarity) == {"low": [3, 7], "high": [12, 16]}
+    assert matched_bands(np.eye(4)) == {"middle": [1, 2]}
+    with pytest.raises(InputError, match="no middle"):
+        matched_bands(np.eye(3))
+
+
+@pytest.mark.parametrize("depth", range(4, 60))
+def test_matched_bands_never_hold_an_end_of_the_stack_and_never_meet(depth):
+    draw = np.random.default_rng(depth).uniform(0, 1, (depth, depth))
+    bands = list(matched_bands((draw + draw.T) / 2).values())
+    assert all(0 < first <= last < depth - 1 for first, last in bands)
+    assert len({last - first for first, last in bands}) == 1
+    assert len(bands) == 1 or bands[0][1] < bands[1][0]
+
+
+def test_matched_variants_take_the_same_share_of_every_stack():
+    depths = {"transformer_blocks": 19, "single_transformer_blocks": 38}
+    bands = {stack: matched_bands(np.eye(depth)) for stack, depth in depths.items()}
+    variants = matched_variants(bands, depths, "skip")
+    assert [(v.stack, v.place) for v in variants] == [(s, p) for s in depths for p in ("low", "high")]
+    assert all(abs(v.share - 0.25) < 0.02 for v in variants)
+
+
+def test_the_sweep_grows_from_a_stacks_middle():
+    depths = {"transformer_blocks": 24}
+    variants = sweep_variants(depths, "reverse", [0.2, 0.5, 0.8])
+    assert [round(v.share, 1) for v in variants] == [0.2, 0.5, 0.8]
+    for v in variants:
+        changed = [i for i in range(24) if v.order[i] != i]
+        assert changed[0] == 24 - changed[-1], "kept: i <= s and i >= depth - s"
+    short = sweep_variants({"joint_transformer_blocks": 4}, "reverse", [0.2, 0.5, 0.8])
+    assert [v.name for v in short] == ["reverse 1–3"]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "options", "name"),
+    [
+        ("skip", {"band": [2, 2]}, "skip 2"),
+        ("middle_repeat", {"band": [3, 16]}, "repeat 9 over 3–16"),
+        ("looped_parallel", {"band": [3, 15]}, "looped parallel 3–15 × 3"),
+        ("random_order", {"band": [3, 15], "seed": 4}, "random order 3–15, draw 4"),
+        ("remove_first", {"k": 1}, "without first"),
+        ("remove_last", {"k": 3}, "without last 3"),
+        ("swap_neighbours", {"i": 4}, "swap 4 and 5"),
+    ],
+)
+def test_variants_are_named_after_what_they_do(strategy, options, name):
+    assert variant_name(strategy, **options) == name
+
+
+def test_what_a_preset_does_not_fit_is_refused(monkeypatch):
+    row = model_row("sd3-mini")
+    monkeypatch.setattr("painters_utils.variants.model_row", lambda _: row | {"depths": {"transformer_blocks": 12}})
+    with pytest.raises(InputError, match="layer 20|out of range"):
+        article_variants("sd3-mini")
+    monkeypatch.setattr("painters_utils.variants.model_row", lambda _: row | {"family": "pixart"})
+    with pytest.raises(InputError, match="the article ran no orders on 'sd3-mini': use the matched preset"):
+        article_variants("sd3-mini")
+    monkeypatch.setattr("painters_utils.variants.model_row", lambda _: row | {"depths": {"blocks": 24}})
+    with pytest.raises(InputError, match="has no transformer_blocks"):
+        article_variants("sd3-mini")
+    with pytest.raises(InputError, match="unknown strategy 'skipp': choose one of skip"):
+        article_variants("flux-mini", "skipp")
+    with pytest.raises(InputError, match="out of range"):
+        custom_variant("s", 10, "skip", band=[3, 10])
