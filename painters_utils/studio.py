@@ -36,6 +36,7 @@ CHECKED = {
     "layout": "layout kept",
 }
 SCORES = CHECKED | {"coarse": "coarse picture kept", "detail": "fine picture kept"}
+OVERALL = ("adherence", "quality")  # `kept` is their mean: is it the right picture, and is it well painted?
 ABOUT = (
     "name", "stack", "strategy", "preset", "place", "share", "words", "slip", "combine", "affected", "steps",
 )  # fmt: skip
@@ -139,21 +140,33 @@ class Studio:
     def summary(self, variant: Variant) -> dict[str, float]:
         """Each score on the paper's scale, 0 chance and 1 the full model, with its 95 % interval.
 
-        {"adherence": mean, "adherence low": …, "adherence high": …, …, "change": …, "duplicates": …, "not finite": n}.
-        Intervals are bootstrapped over prompts and seeds, paired with the baseline picture by picture. A score in which
-        the full model itself is hardly above chance is NaN.
+        {"kept": mean, "kept low": …, "kept high": …, "adherence": …, …, "change": …, "duplicates": …, "not finite": n}.
+        Intervals are bootstrapped over prompts and seeds, paired with the baseline picture by picture.
         """
-        table = self.scores(variant)
+        table, scaled = self.scores(variant), self.scaled(variant)
         row: dict[str, float] = {}
-        for score in self.score_names:
-            reach = self.full[score].mean() - self.floor[score]
-            reach = reach if reach > LEAST_REACH else float("nan")
-            interval = two_level_interval(table[score] - self.full[score], table["prompt"])
-            row |= {score + end: 1 + x / reach for end, x in zip(("", " low", " high"), interval, strict=True)}
+        for score in ("kept", *self.score_names):
+            interval = two_level_interval(scaled[score], scaled["prompt"])
+            row |= {score + end: x for end, x in zip(("", " low", " high"), interval, strict=True)}
         row["change"], row["change low"], row["change high"] = two_level_interval(table["change"], table["prompt"])
         if self.mini:
             row["duplicates"] = float(table["duplicates"].mean() - self.full["duplicates"].mean())
         return row | {"pictures": len(table), "not finite": int((~table["finite"]).sum())}
+
+    def scaled(self, variant: Variant) -> pd.DataFrame:
+        """Each picture's scores so scaled that 1 is what the untouched model's picture of that prompt and seed has, and
+        that the mean of all pictures is 0 at chance; `kept` is the mean of OVERALL.
+
+        A score in which the full model itself is hardly above chance is NaN.
+        """
+        table = self.scores(variant)
+        scaled = table[["prompt", "seed"]].copy()
+        for score in self.score_names:
+            reach = self.full[score].mean() - self.floor[score]
+            scaled[score] = 1 + (table[score] - self.full[score]) / (reach if reach > LEAST_REACH else float("nan"))
+        overall = OVERALL if self.mini else self.score_names
+        scaled["kept"] = scaled[list(overall)].mean(axis=1)
+        return scaled
 
     def table(self, variants: Sequence[Variant], desc: str = "variants") -> pd.DataFrame:
         """`summary` of every variant, a row each: name, stack, strategy, preset, place, share, words, slip, scores."""
