@@ -137,6 +137,9 @@ def export_mini(name: str, folder: Path, vae_folder: Path, checkpoint: Path) -> 
 
 def save_pipeline(pipe: DiffusionPipeline, folder: Path, checkpoint: Path) -> None:
     """The pipeline in bf16, with its training's record beside it."""
+    for name, part in pipe.components.items():
+        if part is not None and name.startswith("tokenizer"):
+            part.backend_tokenizer.no_padding()  # it remembers its last call
     pipe.to(torch.bfloat16).save_pretrained(folder)
     for config in folder.glob("*/config.json"):  # where a part was loaded from is this machine's business
         values = json.loads(config.read_text())

@@ -5,14 +5,17 @@ A relative `out` is taken from the repository's root, so that JupyterLab and pap
 
 import json
 import os
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from IPython.display import Markdown, display
+from PIL import Image
 
 from .catalog import ROOT
 from .errors import InputError
-from .pipelines import load_pipeline, paint
+from .pipelines import Picture, load_pipeline, paint
 from .recorder import Recording, record_activations
 
 
@@ -66,3 +69,29 @@ def recorded(model: str, prompts: Sequence[str], seeds: Sequence[int], out: str 
     recording.save(path)
     save_numbers(out, "similarity", asked)
     return recording
+
+
+def similarity_by_stack(recording: Recording) -> dict[str, np.ndarray]:
+    """The similarity matrix of each stack, in the stream that carries the picture: image, or joint where it is one."""
+    matrices = {}
+    for stream in ("image", "joint"):
+        if stream in recording.streams:
+            for stack in dict(recording.layers(stream)):
+                matrices.setdefault(stack, recording.similarity(stream, stack=stack))
+    return matrices
+
+
+def save_strips(out: str | Path, notebook: str, strips: Mapping[str, Sequence[Picture]]) -> None:
+    """Pictures side by side, a strip for each name, as `{out}/strips/{notebook}/…webp`; the page compares them."""
+    folder = ROOT / out / "strips" / notebook
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    names = {}
+    for number, (name, pictures) in enumerate(strips.items()):
+        width, height = pictures[0].image.size
+        strip = Image.new("RGB", (width * len(pictures), height))
+        for column, picture in enumerate(pictures):
+            strip.paste(picture.image, (column * width, 0))
+        names[name] = f"{number:02}.webp"
+        strip.save(folder / names[name], quality=80, method=6)
+    (folder / "names.json").write_text(json.dumps(names, ensure_ascii=False))

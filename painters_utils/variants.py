@@ -137,6 +137,34 @@ def matched_bands(similarity: np.ndarray, share: float = SHARE) -> dict[str, lis
     }
 
 
+def plan(
+    model: str, strategy: str, bands: Mapping[str, Mapping[str, list[int]]], presets: Sequence[str] = PRESETS,
+    stack: str | None = None, band: list[int] | None = None, **options: Any,
+) -> list[Variant]:  # fmt: skip
+    """What a notebook runs: a strategy under `presets` on every stack, or on `stack` alone, or on one `band` of it.
+
+    `bands` are the matched bands of each stack. `InputError` for what contradicts itself or does not fit the model.
+    """
+    depths = model_row(model)["depths"]
+    if isinstance(presets, str) or not presets:
+        raise InputError(f"presets is {presets!r}: give a list of {' and '.join(PRESETS)}")
+    for preset in presets:
+        if preset not in PRESETS:
+            raise unknown("preset", preset, PRESETS)
+    if stack is not None and stack not in depths:
+        raise unknown(f"stack of {model}", stack, depths)
+    if band is not None:
+        if stack is None and len(depths) > 1:
+            raise InputError(f"band {band} without its stack: name one of {', '.join(depths)}")
+        stack = stack or next(iter(depths))
+        return [custom_variant(stack, depths[stack], strategy, band=band, **options)]
+    variants = article_variants(model, strategy) if "article" in presets else []
+    if "matched" in presets:
+        variants += matched_variants(bands, depths, strategy, **options)
+    variants = [variant for variant in variants if stack in (None, variant.stack)]
+    return sorted(variants, key=lambda variant: list(depths).index(variant.stack))
+
+
 def sweep_variants(depths: Mapping[str, int], strategy: str, shares: Sequence[float], **options: Any) -> list[Variant]:
     """The paper's sweep: the strategy on ever larger middles of each stack, about `shares` of it."""
     variants = []
