@@ -18,7 +18,10 @@ WORLD = ("checker", "denoising", "evaluate", "grammar", "render", "scenes", "sco
 ENGINE += [ROOT / f"miniworld/{name}.py" for name in WORLD] + sorted((ROOT / "data/checker").iterdir())
 
 # A notebook that reads what another has computed waits for it.
-AFTER = {"04_clustering": ["03_similarity"], "05_skip": ["04_clustering"]}
+AFTER = {"04_clustering": ["03_similarity"]}
+for changed in ("05_skip", "06_repeat", "07_reverse", "09_parallel", "10_looped_parallel", "11_edges", "14_controls"):
+    AFTER[changed] = ["04_clustering"]
+AFTER["08_random_order"] = ["04_clustering"]
 
 
 def weights(wildcards):
@@ -27,7 +30,7 @@ def weights(wildcards):
 
 
 def arguments(wildcards):
-    parameters = STUDY.parameters(wildcards.model).items()
+    parameters = STUDY.parameters(wildcards.model, wildcards.notebook).items()
     return " ".join("-p " + shlex.quote(f"{name}={json.dumps(value)}") for name, value in parameters)
 
 

@@ -7,7 +7,7 @@ As in Abhinay 2024 (claims 1 and 14), layers are clustered by the cosine matrix 
 clustering with average linkage on the distance 1 - similarity.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,15 +100,16 @@ def find_bands(similarity: np.ndarray, n_bands: int | None = None, contiguous: b
 class Stability:
     """How far the bands survive when pictures are drawn anew."""
 
-    agreement: tuple[float, float, float]  # adjusted Rand index with the bands: mean, and where 95 % of draws lie
-    contrast: tuple[float, float, float]  # of the same number of bands sought anew: mean, and where 95 % of draws lie
+    agreement: np.ndarray  # (draws,) adjusted Rand index with the bands: 1 the same, 0 no more alike than by chance
+    contrast: np.ndarray  # (draws,) of the same number of bands, sought anew
+    chance: float  # the contrast of as many bands sought where only the distance of layers counts
     borders: np.ndarray  # (layers - 1,) share of draws with a border between layer i and i + 1
 
 
 def stability(samples: np.ndarray, n_bands: int, contiguous: bool = True, draws: int = 100, seed: int = 0) -> Stability:
     """Seek `n_bands` bands anew in resampled data: samples (pictures or steps, layers, layers), drawn with replacement.
 
-    `agreement` compares with the bands of the mean of all samples: 1 the same bands, 0 no more alike than by chance.
+    Stacks of one recording that are given the same seed are drawn alike, picture for picture.
     """
     samples = np.asarray(samples, dtype=np.float64)
     if samples.ndim != 3 or len(samples) < 2:
@@ -123,8 +124,24 @@ def stability(samples: np.ndarray, n_bands: int, contiguous: bool = True, draws:
         agreement.append(adjusted_rand_score(whole, labels))
         contrasts.append(equal_distance_contrast(drawn, labels))
         borders += np.diff(labels) != 0
-    spread = lambda values: (float(np.mean(values)), *map(float, np.percentile(values, (2.5, 97.5))))  # noqa: E731
-    return Stability(spread(agreement), spread(contrasts), borders / draws)
+    chance = []
+    for _ in range(SHUFFLES):
+        shuffled = with_diagonals_shuffled(samples.mean(0), draw)
+        chance.append(equal_distance_contrast(shuffled, best_grouping(shuffled, [n_bands], merge)[0]))
+    return Stability(np.array(agreement), np.array(contrasts), float(np.mean(chance)), borders / draws)
+
+
+def how_grouped(stable: Sequence[Stability]) -> np.ndarray:
+    """One number for a model, (draws,): its stacks' contrast beyond chance, weighted by their layers. 0: no groups.
+
+    Stacks of fewer than 8 layers are left out: their few pairs of layers show nothing.
+    """
+    large = [one for one in stable if len(one.borders) >= 7]
+    if not large:
+        raise InputError("no stack of 8 layers or more: too few layers to tell how grouped they are")
+    return np.average(
+        [one.contrast - one.chance for one in large], axis=0, weights=[len(one.borders) + 1 for one in large]
+    )
 
 
 def band_names(count: int) -> list[str]:

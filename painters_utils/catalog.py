@@ -1,5 +1,6 @@
 """The table of models, and what can be checked about a run without loading one: this file needs no torch."""
 
+import hashlib
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -25,6 +26,12 @@ def model_row(name: str) -> dict:
     if name not in table:
         raise unknown("model", name, table)
     return table[name]
+
+
+def fingerprint(name: str) -> str:
+    """Of a model's weights: another model, another fingerprint. What was computed with others is out of date."""
+    files = sorted((ROOT / model_row(name)["path"]).rglob("*.safetensors"))
+    return hashlib.sha256("".join(hashlib.sha256(path.read_bytes()).hexdigest() for path in files).encode()).hexdigest()
 
 
 def call_settings(name: str, **changes: object) -> dict:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,25 +23,36 @@ class Study:
     notebooks: list[str]
     prompts: list[str]
     seeds: int
+    suite: int
     steps: int | None
     out: Path
     page: Path
     figures: Path
 
-    def parameters(self, model: str) -> dict:
-        """The parameters that every notebook takes (`out` is the model's own folder)."""
-        return {
+    def parameters(self, model: str, notebook: str) -> dict:
+        """What a notebook is run with: those of its parameters that the study sets; `out` is the model's own folder."""
+        given = {
             "model": model,
             "prompts": self.prompts,
             "seeds": list(range(self.seeds)),
+            "suite": self.suite,
             "steps": self.steps,
             "out": str(self.out / model),
         }
+        declared = parameters_of(ROOT / "notebooks" / f"{notebook}.ipynb")
+        return {name: value for name, value in given.items() if name in declared}
 
     def settings(self) -> str:
         """What to give `load_study` beside the profile to get this study again, as JSON."""
-        names = ("models", "notebooks", "prompts", "seeds", "steps")
+        names = ("models", "notebooks", "prompts", "seeds", "suite", "steps")
         return json.dumps({name: getattr(self, name) for name in names})
+
+
+def parameters_of(notebook: Path) -> list[str]:
+    """The names that a notebook's `parameters` cell assigns."""
+    cells = json.loads(notebook.read_text())["cells"]
+    tagged = [cell["source"] for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    return re.findall(r"^(\w+) = ", "".join("".join(source) for source in tagged), re.M)
 
 
 def load_study(profile: str = "default", **changes: object) -> Study:
@@ -77,6 +89,8 @@ def check_study(study: Study) -> None:
         if not isinstance(values, list) or not values:
             raise InputError(f"{name} is {values!r}: give a list of at least one")
     require_positive("seeds", study.seeds)
+    if type(study.suite) is not int or not 0 <= study.suite <= 20:
+        raise InputError(f"suite is {study.suite!r}: give a whole number from 0 to 20, the prompts of a task")
     if study.steps is not None:
         require_positive("steps", study.steps)
     known = [path.stem for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]

@@ -193,12 +193,12 @@ def draw_dendrograms(bands: Mapping[str, Bands]) -> Figure:
     return figure
 
 
-def lines_by_depth(lines: Mapping[str, np.ndarray], ylabel: str, log: bool = False) -> Figure:
+def lines_by_depth(lines: Mapping[str, np.ndarray], ylabel: str, log: bool = False, xlabel: str = "layer") -> Figure:
     """One line per entry along the layers."""
     figure, axis = plt.subplots(figsize=(9, 2.8))
     for (label, values), colour in zip(lines.items(), (BLUE, ORANGE, GREEN, RED, GREY), strict=False):
         axis.plot(values, marker="o", ms=3, label=label, color=colour)
-    axis.set(xlabel="layer", ylabel=ylabel, yscale="log" if log else "linear")
+    axis.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log else "linear")
     if log:
         axis.yaxis.set_major_formatter(ScalarFormatter())
         axis.yaxis.set_minor_formatter(NullFormatter())

@@ -7,16 +7,20 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from IPython.display import Markdown, display
 from PIL import Image
 
-from .catalog import ROOT
+from .catalog import ROOT, fingerprint
 from .errors import InputError
 from .pipelines import Picture, load_pipeline, paint
-from .recorder import Recording, record_activations
+from .recorder import AVERAGES, MEASURES, Recording, record_activations
+
+SEEDS = [0, 1, 2]  # of the pictures that are recorded
 
 
 def say(text: str) -> None:
@@ -44,41 +48,57 @@ def read_numbers(out: str | Path, notebook: str) -> dict:
         raise InputError(f"{path} is damaged ({error}): delete it and run {notebook} again") from error
 
 
-def recorded(model: str, prompts: Sequence[str], seeds: Sequence[int], out: str | Path, **call: object) -> Recording:
-    """The model's activations on these pictures, recorded once and read from `{out}/similarity.npz` afterwards.
+def recorded(model: str, prompts: Sequence[str], out: str | Path, **call: object) -> dict[str, Recording]:
+    """The model's activations, recorded once and read from `{out}/recordings/` afterwards: a recording by measure.
 
-    All prompts of one seed are in flight together, so that "averaged over inputs" means over all prompts.
-    A file that was made with other settings, or is damaged, is recorded anew.
+    Three pictures of each prompt (SEEDS). All prompts of one seed are in flight together, so that "averaged over
+    inputs" means over all prompts. "cosine" holds all four averages, the other measures only "after". Files that were
+    made with other settings, or are damaged, are recorded anew.
     """
-    path, note = ROOT / out / "similarity.npz", ROOT / out / "similarity.json"
-    asked = json.loads(json.dumps({"model": model, "prompts": list(prompts), "seeds": list(seeds), **call}))
-    if path.exists() and note.exists():
-        try:
-            if json.loads(note.read_text()) == asked:
-                return Recording.load(path)
-        except (ValueError, OSError, KeyError):
-            pass  # half-written or damaged: what is on disk is no result
+    folder, note = ROOT / out / "recordings", ROOT / out / "recordings/about.json"
+    paths = {measure: folder / f"{measure.replace(' ', '-')}.npz" for measure in MEASURES}
+    asked = {"model": model, "weights": fingerprint(model), "prompts": list(prompts), "seeds": SEEDS, **call}
+    asked = json.loads(json.dumps(asked))
+    try:
+        if json.loads(note.read_text()) == asked:
+            return {measure: Recording.load(path) for measure, path in paths.items()}
+    except (ValueError, OSError, KeyError, BadZipFile):
+        pass  # not there, half-written or damaged: what is on disk is no result
     pipe = load_pipeline(model)
     # FLUX reads its guidance scale as a number; SD3 and AuraFlow join an unconditional half to the batch.
     guided = call.get("guidance_scale", 0) > 1 and "guidance_embeds" not in pipe.transformer.config
-    with record_activations(pipe.transformer, guided=guided) as recording:
-        for seed in seeds:
+    with ExitStack() as open_now:
+        recordings = {
+            measure: open_now.enter_context(
+                record_activations(
+                    pipe.transformer, guided, AVERAGES if measure == "cosine" else ("after",), measure=measure
+                )
+            )
+            for measure in MEASURES
+        }
+        for seed in SEEDS:
             paint(pipe, prompts, [seed], batch=len(prompts), desc=f"recording seed {seed}", **call)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     note.unlink(missing_ok=True)
-    recording.save(path)
-    save_numbers(out, "similarity", asked)
-    return recording
+    for measure, recording in recordings.items():
+        recording.save(paths[measure])
+    save_numbers(Path(out) / "recordings", "about", asked)
+    return recordings
+
+
+def streams_by_stack(recording: Recording) -> dict[str, str]:
+    """The stream of each stack that carries the picture: image, or joint where it is one with the text."""
+    streams: dict[str, str] = {}
+    for stream in ("image", "joint"):
+        if stream in recording.streams:
+            for stack in dict(recording.layers(stream)):
+                streams.setdefault(stack, stream)
+    return streams
 
 
 def similarity_by_stack(recording: Recording) -> dict[str, np.ndarray]:
     """The similarity matrix of each stack, in the stream that carries the picture: image, or joint where it is one."""
-    matrices = {}
-    for stream in ("image", "joint"):
-        if stream in recording.streams:
-            for stack in dict(recording.layers(stream)):
-                matrices.setdefault(stack, recording.similarity(stream, stack=stack))
-    return matrices
+    return {stack: recording.similarity(stream, stack=stack) for stack, stream in streams_by_stack(recording).items()}
 
 
 def save_strips(out: str | Path, notebook: str, strips: Mapping[str, Sequence[Picture]]) -> None:

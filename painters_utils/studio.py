@@ -7,7 +7,7 @@ The baseline is painted once, and so is every variant; see `store.py`.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -18,10 +18,10 @@ import torch
 from diffusers import DiffusionPipeline
 from tqdm.auto import tqdm
 
-from .catalog import ROOT, call_settings, model_row, require_positive
+from .catalog import ROOT, call_settings, fingerprint, model_row, require_positive
 from .compare import change, frequencies_kept, two_level_interval
 from .errors import InputError
-from .orders import layer_order
+from .orders import layer_order, without_text
 from .pipelines import Picture, check_prompts, load_pipeline, paint, remember_texts
 from .stacks import find_stacks
 from .store import Kept, Store
@@ -80,6 +80,11 @@ class Studio:
             raise InputError(f"{self.model!r} has the stacks {found}, not {self.depths} as data/models.yaml says")
         return remember_texts(pipe)
 
+    @cached_property
+    def last_only(self) -> dict[str, list[int]]:
+        """The layers of each stack that can only stand last, because they return no text."""
+        return {stack: without_text(blocks) for stack, blocks in find_stacks(self.pipe.transformer).items()}
+
     # -- what is painted --------------------------------------------------------------------------------------
 
     @cached_property
@@ -137,20 +142,22 @@ class Studio:
         means = self._keep("floor", None, compute)[1].mean()
         return {name: 0.0 if name == "quality" else float(means[name]) for name in self.score_names}
 
-    def summary(self, variant: Variant) -> dict[str, float]:
+    def summary(self, *variants: Variant) -> dict[str, float]:
         """Each score on the paper's scale, 0 chance and 1 the full model, with its 95 % interval.
 
         {"kept": mean, "kept low": …, "kept high": …, "adherence": …, …, "change": …, "duplicates": …, "not finite": n}.
-        Intervals are bootstrapped over prompts and seeds, paired with the baseline picture by picture.
+        Intervals are bootstrapped over prompts and seeds, paired with the baseline picture by picture. Several
+        variants, such as the draws of a random order, are taken together as more pictures of the same prompts.
         """
-        table, scaled = self.scores(variant), self.scaled(variant)
+        table = pd.concat([self.scores(variant) for variant in variants])
+        scaled = pd.concat([self.scaled(variant) for variant in variants])
         row: dict[str, float] = {}
         for score in ("kept", *self.score_names):
             interval = two_level_interval(scaled[score], scaled["prompt"])
             row |= {score + end: x for end, x in zip(("", " low", " high"), interval, strict=True)}
         row["change"], row["change low"], row["change high"] = two_level_interval(table["change"], table["prompt"])
         if self.mini:
-            row["duplicates"] = float(table["duplicates"].mean() - self.full["duplicates"].mean())
+            row["duplicates"] = float(table["duplicates"].mean() - self.full["duplicates"].mean())  # surplus things
         return row | {"pictures": len(table), "not finite": int((~table["finite"]).sum())}
 
     def scaled(self, variant: Variant) -> pd.DataFrame:
@@ -201,6 +208,15 @@ class Studio:
         rise = (self.loss(variant, scenes) - whole).mean(0) / whole.mean()
         return two_level_interval(rise, [str(scene) for scene in range(len(rise))])
 
+    def loss_rises(self, groups: Mapping[str, Sequence[Variant]], scenes: int = 48) -> pd.DataFrame:
+        """`loss_rise` of variant after variant, a row each; columns "name", "name low", "name high" for each group."""
+        columns = {}
+        for name, variants in groups.items():
+            rises = [self.loss_rise(variant, scenes) for variant in tqdm(variants, desc=name, leave=False)]
+            for column, end in enumerate(("", " low", " high")):
+                columns[name + end] = pd.Series([rise[column] for rise in rises], dtype=float)
+        return pd.DataFrame(columns)
+
     # -- how --------------------------------------------------------------------------------------------------
 
     def _order(self, variant: Variant | None) -> AbstractContextManager:
@@ -246,10 +262,10 @@ class Studio:
     @cached_property
     def _identity(self) -> dict:
         """Everything that pictures and scores depend on, beside the variant."""
-        files = sorted((ROOT / self.row["path"]).rglob("*.safetensors")) + [ROOT / name for name in CODE]
-        files += sorted((ROOT / "data/checker").glob("*.safetensors"))
+        files = [ROOT / name for name in CODE] + sorted((ROOT / "data/checker").glob("*.safetensors"))
         return {
-            "model": self.model, "prompts": self.prompts, "shown": self.shown, "seeds": self.seeds, "call": self.call,
+            "model": self.model, "weights": fingerprint(self.model), "call": self.call,
+            "prompts": self.prompts, "shown": self.shown, "seeds": self.seeds,
             "dtype": str(self.dtype), "files": [hashlib.sha256(path.read_bytes()).hexdigest() for path in files],
         }  # fmt: skip
 

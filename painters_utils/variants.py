@@ -185,6 +185,91 @@ def sweep_variants(depths: Mapping[str, int], strategy: str, shares: Sequence[fl
     return variants
 
 
+def edge_variants(
+    bands: Mapping[str, Mapping[str, list[int]]], depths: Mapping[str, int], share: float = 0.1
+) -> list[Variant]:
+    """The same number of layers, `share` of a stack, removed at its ends, just before each band and inside it.
+
+    For the article's claim 2, that the layers before a group translate into its space.
+    """
+    variants = []
+    for stack, depth in depths.items():
+        k = max(1, round(share * depth))
+        for strategy, place in (("remove_first", "first"), ("remove_last", "last")):
+            order = build_order(strategy, depth, k=k)
+            variants.append(Variant(variant_name(strategy, k=k), stack, order, depth, strategy, "matched", place))
+        for place, (first, last) in bands.get(stack, {}).items():
+            inside = (first + last + 1 - k) // 2
+            for where, start in (("before", first - k), ("inside", inside)):
+                if start < 0:
+                    continue  # the band begins too early to have so many layers before it
+                cut = [start, start + k - 1]
+                name = f"{variant_name('skip', band=cut)} ({where} {place})"
+                order = build_order("skip", depth, cut)
+                variants.append(Variant(name, stack, order, depth, "skip", "matched", f"{where} {place}"))
+    return variants
+
+
+def single_skips(depths: Mapping[str, int]) -> dict[str, list[Variant]]:
+    """Each layer of each stack skipped on its own."""
+    return {
+        stack: [custom_variant(stack, depth, "skip", band=[layer, layer]) for layer in range(depth)]
+        for stack, depth in depths.items()
+    }
+
+
+def neighbour_swaps(
+    depths: Mapping[str, int], last_only: Mapping[str, Sequence[int]] | None = None
+) -> dict[str, list[Variant]]:
+    """Each layer of each stack in the place of the next; those that may only stand last (SD3's) are left alone."""
+    return {
+        stack: [
+            custom_variant(stack, depth, "swap_neighbours", i=layer)
+            for layer in range(depth - 1)
+            if layer + 1 not in (last_only or {}).get(stack, ())
+        ]
+        for stack, depth in depths.items()
+    }
+
+
+def control_variants(
+    bands: Mapping[str, Mapping[str, list[int]]], depths: Mapping[str, int], steps: int, random_bands: int = 4
+) -> list[Variant]:
+    """What an effect comes from, on the highest matched band of each stack.
+
+    Parallel averaged and summed; the band and random ones of its size skipped; the band reversed for both streams, the
+    image alone and the text alone (where the blocks hold them apart); and skipped in a third of the steps only.
+    """
+    variants = []
+    for stack, places in bands.items():
+        depth, (place, band) = depths[stack], list(places.items())[-1]
+        size = band[1] - band[0] + 1
+
+        def add(strategy: str, over: list[int], what: str, **control: Any) -> None:
+            name = f"{variant_name(strategy, band=over)}, {what}"
+            order = build_order(strategy, depth, over)  # noqa: B023
+            variants.append(Variant(name, stack, order, depth, strategy, "control", place, **control))  # noqa: B023
+
+        add("parallel", band, "averaged")
+        add("parallel", band, "summed", combine="sum")
+        add("skip", band, "the band")
+        draw, tried = np.random.default_rng(0), {band[0]}
+        for _ in range(min(random_bands, depth - size - 1)):
+            free = [first for first in range(1, depth - size) if first not in tried]
+            if free:
+                first = int(draw.choice(free))
+                tried.add(first)
+                add("skip", [first, first + size - 1], "at random")
+        if "single" not in stack or "joint_transformer_blocks" not in depths:  # AuraFlow's single blocks join them
+            for affected in ("both", "image", "text"):
+                add("reverse", band, f"{affected} stream{'s' * (affected == 'both')}", affected=affected)
+        if steps >= 3:
+            third = [0, steps // 3, 2 * steps // 3, steps]
+            for i, when in enumerate(("early", "middle", "late")):
+                add("skip", band, f"{when} steps", steps=[third[i], third[i + 1] - 1])
+    return variants
+
+
 def custom_variant(stack: str, depth: int, strategy: str, **options: Any) -> Variant:
     """One variant by name of its strategy and its options, checked."""
     return Variant(variant_name(strategy, **options), stack, build_order(strategy, depth, **options), depth, strategy)
