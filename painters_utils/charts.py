@@ -193,3 +193,29 @@ STRATEGY_STYLE = {
     "parallel": (GREEN, "s"),
     "looped_parallel": (SKY, "P"),
 }
+
+
+def verdict_grid(table: pd.DataFrame) -> Figure:
+    """Claims down, models and presets across: a sign and a colour for each verdict of `findings.verdict_table`."""
+    signs = {"holds": ("✓", GREEN), "does not hold": ("✗", RED), "undecided": ("?", ORANGE), "–": ("", "#eeeeee")}
+    claims, models = list(dict.fromkeys(table["claim"])), list(dict.fromkeys(table["model"]))
+    columns = [(model, preset) for model in models for preset in ("article", "matched")]
+    figure, axis = plt.subplots(figsize=(1.0 + 0.95 * len(columns), 0.3 * len(claims) + 0.9))
+    cells = {(row["claim"], row["model"]): row for row in table.to_dict("records")}
+    for y, claim in enumerate(claims):
+        for x, (model, preset) in enumerate(columns):
+            verdict = cells.get((claim, model), {}).get(preset, "–")
+            sign, colour = signs[verdict]
+            axis.add_patch(Rectangle((x + 0.04, y + 0.06), 0.92, 0.88, color=colour, alpha=0.25 if sign else 1, lw=0))
+            axis.text(x + 0.5, y + 0.5, sign, ha="center", va="center", color=colour, fontsize=12, fontweight="bold")
+    axis.set(xlim=(0, len(columns)), ylim=(len(claims), 0))
+    axis.set_yticks(np.arange(len(claims)) + 0.5, [claim.split(".")[0] for claim in claims])
+    axis.set_xticks(
+        np.arange(len(columns)) + 0.5, [f"{model.removesuffix('-mini')}\n{preset}" for model, preset in columns]
+    )
+    axis.xaxis.tick_top()
+    axis.tick_params(length=0)
+    axis.set_ylabel("claim")
+    sns.despine(ax=axis, left=True, bottom=True)
+    figure.tight_layout()
+    return figure

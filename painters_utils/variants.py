@@ -43,7 +43,8 @@ class Variant:
     depth: int  # of the stack
     strategy: str
     preset: str = "custom"
-    place: str = ""  # "low", "high" or "middle" for a matched band
+    place: str = ""  # "low", "high" or "middle" for a matched band, "first", "before low" … for an edge
+    band: list[int] | None = None
     slip: str = ""  # what the article's author ran beside what he wrote
     combine: str = "mean"
     affected: str = "both"
@@ -85,7 +86,7 @@ def article_variants(model: str, strategy: str | Sequence[str] | None = None) ->
             variants.append(
                 Variant(
                     variant_name(entry["strategy"], **options), stack, order, depths[stack], entry["strategy"],
-                    "article", slip=entry.get("slip", ""),
+                    "article", band=entry.get("band"), slip=entry.get("slip", ""),
                 )
             )  # fmt: skip
     return variants
@@ -206,7 +207,7 @@ def edge_variants(
                 cut = [start, start + k - 1]
                 name = f"{variant_name('skip', band=cut)} ({where} {place})"
                 order = build_order("skip", depth, cut)
-                variants.append(Variant(name, stack, order, depth, "skip", "matched", f"{where} {place}"))
+                variants.append(Variant(name, stack, order, depth, "skip", "matched", f"{where} {place}", cut))
     return variants
 
 
