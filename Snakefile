@@ -11,17 +11,14 @@ OUT = STUDY.out.relative_to(ROOT)
 
 # What every notebook builds on: a change in any of these runs the notebooks anew.
 # The page's own code is left out: rewording the page recomputes nothing.
-PAGE_ONLY = {"report.py", "run.py", "config.py"}
+PAGE_ONLY = {"report.py", "run.py", "config.py", "story.py", "drawings.py"}
 ENGINE = [path for path in sorted((ROOT / "painters_utils").glob("*.py")) if path.name not in PAGE_ONLY]
 # Of the minis' world, what reads pictures; its training is left out.
 WORLD = ("checker", "denoising", "evaluate", "grammar", "render", "scenes", "scores", "suite")
 ENGINE += [ROOT / f"miniworld/{name}.py" for name in WORLD] + sorted((ROOT / "data/checker").iterdir())
 
-# A notebook that reads what another has computed waits for it.
-AFTER = {"04_clustering": ["03_similarity"]}
-for changed in ("05_skip", "06_repeat", "07_reverse", "09_parallel", "10_looped_parallel", "11_edges", "14_controls"):
-    AFTER[changed] = ["04_clustering"]
-AFTER["08_random_order"] = ["04_clustering"]
+# A notebook that needs what another has computed (recordings, baseline pictures) waits for it.
+AFTER = {"03_similarity": [], "04_clustering": ["03_similarity"], "05_skip": ["04_clustering"]}
 
 
 def weights(wildcards):
@@ -29,16 +26,23 @@ def weights(wildcards):
     return sorted(folder.rglob("*.safetensors")) + sorted(folder.rglob("*.json"))
 
 
-def arguments(wildcards):
-    parameters = STUDY.parameters(wildcards.model, wildcards.notebook).items()
+def arguments_of(model, notebook):
+    parameters = STUDY.parameters(model, notebook).items()
     return " ".join("-p " + shlex.quote(f"{name}={json.dumps(value)}") for name, value in parameters)
+
+
+PER_MODEL = expand(OUT / "{model}/{notebook}.ipynb", model=STUDY.models, notebook=STUDY.notebooks)
+
+
+def arguments(wildcards):
+    return arguments_of(wildcards.model, wildcards.notebook)
 
 
 rule page:
     input:
-        expand(OUT / "{model}/{notebook}.ipynb", model=STUDY.models, notebook=STUDY.notebooks),
-        ROOT / "painters_utils/report.py",
-        ROOT / "painters_utils/config.py",
+        PER_MODEL,
+        OUT / f"study/{STUDY.summary}.ipynb",
+        [ROOT / f"painters_utils/{name}" for name in sorted(PAGE_ONLY)],
         ROOT / "data/models.yaml",
         sorted((ROOT / "report").glob("template/**/*")),
     output:
@@ -49,13 +53,30 @@ rule page:
         "{sys.executable} -m painters_utils.report {STUDY.profile:q} --settings {params.settings:q}"
 
 
-rule notebook:
+rule findings:
     input:
-        lambda wildcards: [OUT / wildcards.model / f"{name}.ipynb" for name in AFTER.get(wildcards.notebook, [])
+        PER_MODEL,
+        ENGINE,
+        ROOT / "data/claims.yaml",
+        source=ROOT / f"notebooks/{STUDY.summary}.ipynb",
+    output:
+        OUT / f"study/{STUDY.summary}.ipynb",
+    params:
+        arguments=arguments_of(None, STUDY.summary),
+    shell:
+        "{sys.executable} -m painters_utils.execute {STUDY.summary} --target {output:q} {params.arguments}"
+
+
+rule notebook:
+    wildcard_constraints:
+        model="|".join(STUDY.models),
+    input:
+        lambda wildcards: [OUT / wildcards.model / f"{name}.ipynb" for name in AFTER.get(wildcards.notebook, ["05_skip"] if wildcards.notebook > "05_skip" else [])
                            if name in STUDY.notebooks],
         ENGINE,
         weights,
         ROOT / "data/models.yaml",
+        ROOT / "data/article.yaml",
         ROOT / "requirements.txt",
         source=ROOT / "notebooks/{notebook}.ipynb",
     output:

@@ -21,6 +21,7 @@ class Study:
     profile: str
     models: list[str]
     notebooks: list[str]
+    summary: str
     prompts: list[str]
     seeds: int
     suite: int
@@ -31,20 +32,22 @@ class Study:
 
     def parameters(self, model: str, notebook: str) -> dict:
         """What a notebook is run with: those of its parameters that the study sets; `out` is the model's own folder."""
+        out = str(self.out.relative_to(ROOT))
         given = {
             "model": model,
+            "models": self.models,
             "prompts": self.prompts,
             "seeds": list(range(self.seeds)),
             "suite": self.suite,
             "steps": self.steps,
-            "out": str(self.out / model),
+            "out": out if notebook == self.summary else f"{out}/{model}",
         }
         declared = parameters_of(ROOT / "notebooks" / f"{notebook}.ipynb")
         return {name: value for name, value in given.items() if name in declared}
 
     def settings(self) -> str:
         """What to give `load_study` beside the profile to get this study again, as JSON."""
-        names = ("models", "notebooks", "prompts", "seeds", "suite", "steps")
+        names = ("models", "notebooks", "summary", "prompts", "seeds", "suite", "steps")
         return json.dumps({name: getattr(self, name) for name in names})
 
 
@@ -94,7 +97,7 @@ def check_study(study: Study) -> None:
     if study.steps is not None:
         require_positive("steps", study.steps)
     known = [path.stem for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
-    for notebook in study.notebooks:
+    for notebook in [*study.notebooks, study.summary]:
         if notebook not in known:
             raise unknown("notebook", notebook, known)
     table = model_table()

@@ -1,117 +1,160 @@
-"""Make the page: executed notebooks, rendered by nbconvert, between an opening and a footer.
+"""Make the page: an article told with the numbers of a finished study, and every executed notebook one click away.
 
-`python -m painters_utils.report default` reads results/default/ and writes report/index.html and figures/.
+`python -m painters_utils.report default` reads results/default/ and writes report/index.html, report/notebooks/ and
+figures/. The words are in report/template/, the sentences with numbers in `story.py`.
 """
 
 import argparse
+import base64
 import json
 import os
 import re
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import nbformat
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import TagRemovePreprocessor
 
+from . import story
 from .catalog import ROOT, model_row
 from .config import Study, load_study
+from .drawings import order_svg, stacks_svg
 from .errors import InputError
+from .findings import load_claims
 from .results import read_numbers
+from .strategies import build_order
 
-TEMPLATE = Path(__file__).parent.parent / "report/template"
+TEMPLATE = ROOT / "report/template"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 LIMIT = 6_000_000  # bytes: a page that opens at once on a phone
+FIGURE = re.compile(r'<figure id="([^"]+)"><img src="data:image/webp;base64,([^"]+)"(.*?)</figure>', re.S)
+# The strategies as the page draws them, on a stack of eight layers.
+DRAWN = {
+    "untouched": ("identity", {}),
+    "skip": ("skip", {"band": [2, 5]}),
+    "repeat": ("middle_repeat", {"band": [2, 5]}),
+    "reverse": ("reverse", {"band": [2, 5]}),
+    "random order": ("random_order", {"band": [2, 5], "seed": 1}),
+    "parallel": ("parallel", {"band": [2, 5]}),
+    "looped parallel": ("looped_parallel", {"band": [2, 5], "loops": 3}),
+}
 
 
 def build_page(study: Study) -> Path:
-    """Write the page and the figures of a finished study; returns the page's path.
+    """Write the page, the notebooks' pages and the figures of a finished study; returns the page's path.
 
     Raises `InputError` if a notebook or its numbers are missing, or the page grows beyond LIMIT.
     """
-    models = []
-    for model in study.models:
-        chapters = [chapter(study, model, notebook) for notebook in study.notebooks]
-        row = model_row(model) | {"remark": remark(model)}
-        models.append({"name": model, **row, "chapters": chapters, "findings": findings(study, model)})
-    # autoescape covers titles and prompts; the chapters are HTML that nbconvert has already made safe.
+    notebooks = {model: study.notebooks for model in study.models} | {"study": [study.summary]}
+    documents = {(who, name): executed(study, who, name) for who, names in notebooks.items() for name in names}
+    figures = {key: figures_of(document) for key, document in documents.items()}
+    models = [{"name": model, **model_row(model), "remark": remark(model)} for model in study.models]
+    titles = {model["name"]: model["title"] for model in models}
+    numbers = {model: {name: read_numbers(study.out / model, name) for name in study.notebooks} for model in titles}
+    findings = read_numbers(study.out / "study", study.summary)
+
+    def figure(who: str, name: str) -> Markup:
+        """A notebook's figure, whole."""
+        for (owner, _), some in figures.items():
+            if owner == who and name in some:
+                data, rest = some[name]
+                return Markup(f'<figure id="{who}-{name}"><img src="data:image/webp;base64,{data}"{rest}</figure>')
+        return Markup("")
+
+    def compare(notebook: str) -> dict:
+        """The pictures of one notebook for the slider: {model: [(variant, data)]}, the baseline first."""
+        return {model: strips(study.out / model / "strips" / notebook) for model in titles}
+
     jinja = Environment(loader=FileSystemLoader(TEMPLATE), autoescape=True, undefined=StrictUndefined)
+    jinja.filters["bold"] = bold
     html = jinja.get_template("page.html.j2").render(
-        study=study, models=models, style=(TEMPLATE / "page.css").read_text(),
-        opening=opening_figure(models), mini=any(model.get("mini") for model in models),
+        study=study, models=models, titles=titles, numbers=numbers, findings=findings, story=story, figure=figure,
+        compare=compare, style=(TEMPLATE / "page.css").read_text(), script=(TEMPLATE / "page.js").read_text(),
+        mini=any(model.get("mini") for model in models), claims=load_claims(), stacks_svg=stacks_svg,
+        drawn={name: Markup(order_svg(build_order(s, 8, **o), 8, f"{name}: {build_order(s, 8, **o)}"))
+               for name, (s, o) in DRAWN.items()},
+        chapters=[(who, name, title_of(document)) for (who, name), document in documents.items()],
     )  # fmt: skip
     if len(html.encode()) > LIMIT:
         raise InputError(
             f"the page has {len(html) / 1e6:.1f} MB, {LIMIT / 1e6:.0f} at most: study fewer models or prompts"
         )
-    for model in study.models:
-        kept = study.figures / model
-        shutil.rmtree(kept, ignore_errors=True)
-        shutil.copytree(study.out / model / "figures", kept)
-    study.page.parent.mkdir(parents=True, exist_ok=True)
+    write_figures(study, figures)
+    pages = study.page.parent / "notebooks"
+    shutil.rmtree(pages, ignore_errors=True)
+    template = jinja.get_template("notebook.html.j2")
+    for (who, name), document in documents.items():
+        body = chapter(document, os.path.relpath(study.figures / who, pages / who))
+        page = template.render(title=title_of(document), who=titles.get(who, "All models"), name=name, body=body)
+        (pages / who).mkdir(parents=True, exist_ok=True)
+        (pages / who / f"{name}.html").write_text(page)
+    (pages / "page.css").write_text((TEMPLATE / "page.css").read_text())
     unfinished = study.page.with_suffix(".part")
     unfinished.write_text(html)
     os.replace(unfinished, study.page)
     return study.page
 
 
-def chapter(study: Study, model: str, notebook: str) -> dict:
-    """One executed notebook as a chapter: id, title and HTML, its code folded away."""
-    path = study.out / model / f"{notebook}.ipynb"
+def executed(study: Study, who: str, name: str) -> nbformat.NotebookNode:
+    """An executed notebook, without its progress bars: on a page they are scripts without their widgets."""
+    path = study.out / who / f"{name}.ipynb"
     if not path.exists():
-        raise InputError(f"{notebook} has not run for {model}: run `make report`")
+        raise InputError(f"{name} has not run for {who}: run `make report`")
     document = nbformat.read(path, as_version=4)
-    for cell in document.cells:  # a progress bar that has run through: on a page it is a script without its widget
+    for cell in document.cells:
         if cell.cell_type == "code":
-            cell.outputs = [o for o in cell.outputs if WIDGET not in o.get("data", {})]
+            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
+    return document
+
+
+def title_of(document: nbformat.NotebookNode) -> str:
+    """The first heading."""
+    found = re.search(r"^# (.+)$", document.cells[0].source, re.M)
+    return found.group(1) if found else "Notebook"
+
+
+def figures_of(document: nbformat.NotebookNode) -> dict[str, tuple[str, str]]:
+    """The figures that a notebook shows: name → (base64, the rest of the tag with its caption)."""
+    html = "".join(
+        "".join(output.get("data", {}).get("text/html", ""))
+        for cell in document.cells if cell.cell_type == "code" for output in cell.outputs
+    )  # fmt: skip
+    return {name: (data, rest) for name, data, rest in FIGURE.findall(html)}
+
+
+def chapter(document: nbformat.NotebookNode, figures: str) -> Markup:
+    """An executed notebook as HTML, its code folded away; pictures are files in the folder `figures`."""
     hidden = TagRemovePreprocessor(remove_cell_tags=("parameters", "injected-parameters"), enabled=True)
     exporter = HTMLExporter(
         template_name="chapter", extra_template_basedirs=[str(TEMPLATE)], exclude_input_prompt=True,
         exclude_output_prompt=True, preprocessors=[hidden], exclude_anchor_links=True,
     )  # fmt: skip
     html, _ = exporter.from_notebook_node(document)
-    title = re.search(r"^# (.+)$", document.cells[0].source, re.M)
-    html = re.sub(r"<h1[^>]*>.*?</h1>", "", html, count=1, flags=re.S)
-    identity = f"{model}-{notebook}"
-    # Ids are unique on the page, also where two models share a notebook.
-    html = re.sub(r'<figure id="', f'<figure id="{identity}-', html)
-    html = html.replace('id="cell-id=', f'id="{identity}-cell-')
-    html = re.sub(
-        r'<h2 id="(.*?)</h2>', rf'<h3 id="{identity}-\1</h3>', html, flags=re.S
-    )  # the chapter's title is the h2
-    return {"id": identity, "notebook": notebook, "title": title.group(1) if title else notebook, "html": html}
+    linked = rf'<figure id="\1"><img src="{figures}/\1.webp" loading="lazy"\3</figure>'
+    return Markup(FIGURE.sub(linked, html))
 
 
-def findings(study: Study, model: str) -> list[str]:
-    """What was found, as plain sentences; every number comes from the notebooks' own results."""
-    out, sentences = study.out / model, []
-    if "05_skip" in study.notebooks:
-        numbers = read_numbers(out, "05_skip")
-        changes = numbers["changes"]
-        least, most = min(changes, key=lambda n: changes[n]["mean"]), max(changes, key=lambda n: changes[n]["mean"])
-        sentences.append(
-            f"Not all layers are needed alike. “{least}” leaves the pictures closest to the original (change "
-            f"{changes[least]['mean']:.2f}, where 0 is the same picture and 1 another prompt's picture); "
-            f"“{most}” changes them most ({changes[most]['mean']:.2f})."
-        )
-    if "04_clustering" in study.notebooks:
-        for stack in read_numbers(out, "04_clustering").values():
-            bands = ", ".join(f"{name} {first}–{last}" for name, (first, last) in stack["bands"].items())
-            sentences.append(
-                f"The {stack['name']} layers fall into {len(stack['bands'])} bands of like activations: {bands}."
-                if stack["grouped"]
-                else f"The {stack['name']} layers form no groups beyond what neighbours always share."
-            )
-    if "03_similarity" in study.notebooks:
-        for name, value in read_numbers(out, "03_similarity")["similarity"].items():
-            if "image" in name or "joint" in name:
-                sentences.append(
-                    f"Do layers share a space? In {name}, neighbours have a cosine of {value['neighbours']:.2f}, "
-                    f"any two layers {value['mean']:.2f}, the first and the last {value['ends']:.2f}."
-                )
-    return sentences
+def write_figures(study: Study, figures: Mapping[tuple[str, str], Mapping[str, tuple[str, str]]]) -> None:
+    """The figures as files, a folder for each model; those of an earlier run that are no longer shown go."""
+    shutil.rmtree(study.figures, ignore_errors=True)
+    for (who, _), some in figures.items():
+        (study.figures / who).mkdir(parents=True, exist_ok=True)
+        for name, (data, _) in some.items():
+            (study.figures / who / f"{name}.webp").write_bytes(base64.b64decode(data))
+
+
+def strips(folder: Path) -> list[tuple[str, str]]:
+    """What `save_strips` wrote: (name, base64) of each strip, the baseline first."""
+    path = folder / "names.json"
+    if not path.exists():
+        return []
+    names = json.loads(path.read_text())
+    return [(name, base64.b64encode((folder / file).read_bytes()).decode()) for name, file in names.items()]
 
 
 def remark(model: str) -> str:
@@ -126,14 +169,9 @@ def remark(model: str) -> str:
     )
 
 
-def opening_figure(models: list[dict]) -> str:
-    """The picture under the title: the first model's skipped layers beside the baseline, as the chapter shows it."""
-    for model in models:
-        for part in model["chapters"]:
-            found = re.search(r'<figure id="[^"]*05-pictures-[^"]*">(.*?)</figure>', part["html"], re.S)
-            if found:
-                return f"<figure>{found.group(1)}</figure>"
-    return ""
+def bold(text: str) -> Markup:
+    """The text, escaped, with **these words** in bold."""
+    return Markup(re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", str(escape(text))))
 
 
 def main(arguments: list[str] | None = None) -> None:
