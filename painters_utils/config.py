@@ -25,6 +25,7 @@ class Study:
     prompts: list[str]
     seeds: int
     suite: int
+    scenes: int
     steps: int | None
     out: Path
     page: Path
@@ -39,6 +40,7 @@ class Study:
             "prompts": self.prompts,
             "seeds": list(range(self.seeds)),
             "suite": self.suite,
+            "scenes": self.scenes,
             "steps": self.steps,
             "out": out if notebook == self.summary else f"{out}/{model}",
         }
@@ -47,7 +49,7 @@ class Study:
 
     def settings(self) -> str:
         """What to give `load_study` beside the profile to get this study again, as JSON."""
-        names = ("models", "notebooks", "summary", "prompts", "seeds", "suite", "steps")
+        names = ("models", "notebooks", "summary", "prompts", "seeds", "suite", "scenes", "steps")
         return json.dumps({name: getattr(self, name) for name in names})
 
 
@@ -92,6 +94,7 @@ def check_study(study: Study) -> None:
         if not isinstance(values, list) or not values:
             raise InputError(f"{name} is {values!r}: give a list of at least one")
     require_positive("seeds", study.seeds)
+    require_positive("scenes", study.scenes)
     if type(study.suite) is not int or not 0 <= study.suite <= 20:
         raise InputError(f"suite is {study.suite!r}: give a whole number from 0 to 20, the prompts of a task")
     if study.steps is not None:

@@ -6,6 +6,7 @@ figures/. The words are in report/template/, the sentences with numbers in `stor
 
 import argparse
 import base64
+import copy
 import json
 import os
 import re
@@ -120,11 +121,14 @@ def title_of(document: nbformat.NotebookNode) -> str:
 
 def figures_of(document: nbformat.NotebookNode) -> dict[str, tuple[str, str]]:
     """The figures that a notebook shows: name → (base64, the rest of the tag with its caption)."""
-    html = "".join(
-        "".join(output.get("data", {}).get("text/html", ""))
-        for cell in document.cells if cell.cell_type == "code" for output in cell.outputs
-    )  # fmt: skip
+    html = "".join("".join(output["data"]["text/html"]) for output in outputs_of(document))
     return {name: (data, rest) for name, data, rest in FIGURE.findall(html)}
+
+
+def outputs_of(document: nbformat.NotebookNode) -> list[dict]:
+    """The outputs that are HTML."""
+    outputs = [output for cell in document.cells if cell.cell_type == "code" for output in cell.outputs]
+    return [output for output in outputs if "text/html" in output.get("data", {})]
 
 
 def chapter(document: nbformat.NotebookNode, figures: str) -> Markup:
@@ -134,9 +138,11 @@ def chapter(document: nbformat.NotebookNode, figures: str) -> Markup:
         template_name="chapter", extra_template_basedirs=[str(TEMPLATE)], exclude_input_prompt=True,
         exclude_output_prompt=True, preprocessors=[hidden], exclude_anchor_links=True,
     )  # fmt: skip
-    html, _ = exporter.from_notebook_node(document)
+    document = copy.deepcopy(document)
     linked = rf'<figure id="\1"><img src="{figures}/\1.webp" loading="lazy"\3</figure>'
-    return Markup(FIGURE.sub(linked, html))
+    for output in outputs_of(document):
+        output["data"]["text/html"] = FIGURE.sub(linked, "".join(output["data"]["text/html"]))
+    return Markup(exporter.from_notebook_node(document)[0])
 
 
 def write_figures(study: Study, figures: Mapping[tuple[str, str], Mapping[str, tuple[str, str]]]) -> None:

@@ -101,17 +101,21 @@ def similarity_by_stack(recording: Recording) -> dict[str, np.ndarray]:
     return {stack: recording.similarity(stream, stack=stack) for stack, stream in streams_by_stack(recording).items()}
 
 
+STRIP = 3  # pictures to a row: large enough on a phone
+
+
 def save_strips(out: str | Path, notebook: str, strips: Mapping[str, Sequence[Picture]]) -> None:
-    """Pictures side by side, a strip for each name, as `{out}/strips/{notebook}/…webp`; the page compares them."""
+    """Pictures in rows of STRIP, one file for each name, in `{out}/strips/{notebook}/`; the page compares them."""
     folder = ROOT / out / "strips" / notebook
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     names = {}
     for number, (name, pictures) in enumerate(strips.items()):
         width, height = pictures[0].image.size
-        strip = Image.new("RGB", (width * len(pictures), height))
-        for column, picture in enumerate(pictures):
-            strip.paste(picture.image, (column * width, 0))
+        columns, rows = min(STRIP, len(pictures)), -(-len(pictures) // STRIP)
+        strip = Image.new("RGB", (width * columns, height * rows), "white")
+        for i, picture in enumerate(pictures):
+            strip.paste(picture.image, (i % STRIP * width, i // STRIP * height))
         names[name] = f"{number:02}.webp"
         strip.save(folder / names[name], quality=80, method=6)
     (folder / "names.json").write_text(json.dumps(names, ensure_ascii=False))

@@ -183,7 +183,7 @@ class Studio:
             rows.append(about | self.summary(variant))
         return pd.DataFrame(rows)
 
-    def loss(self, variant: Variant | None = None, scenes: int = 48) -> np.ndarray:
+    def loss(self, variant: Variant | None = None, scenes: int = 32) -> np.ndarray:
         """The denoising loss on held-out scenes, (levels, scenes), without painting; minis only.
 
         Variants of some steps only have none: the loss knows noise levels, not steps.
@@ -202,13 +202,13 @@ class Studio:
 
         return self._keep(f"loss of {scenes} scenes", variant, compute)[1].to_numpy().T
 
-    def loss_rise(self, variant: Variant, scenes: int = 48) -> tuple[float, float, float]:
+    def loss_rise(self, variant: Variant, scenes: int = 32) -> tuple[float, float, float]:
         """How much the denoising loss rises, in units of the untouched model's: mean, low, high over scenes."""
         whole = self.loss(None, scenes)
         rise = (self.loss(variant, scenes) - whole).mean(0) / whole.mean()
         return two_level_interval(rise, [str(scene) for scene in range(len(rise))])
 
-    def loss_rises(self, groups: Mapping[str, Sequence[Variant]], scenes: int = 48) -> pd.DataFrame:
+    def loss_rises(self, groups: Mapping[str, Sequence[Variant]], scenes: int = 32) -> pd.DataFrame:
         """`loss_rise` of variant after variant, a row each; columns "name", "name low", "name high" for each group."""
         columns = {}
         for name, variants in groups.items():

@@ -1,9 +1,11 @@
-// The slider: left of the line the baseline, right of it the chosen variant.
+// The slider: in every picture, left of the line the untouched model, right of it the chosen variant.
 for (const figure of document.querySelectorAll(".compare")) {
   const strips = JSON.parse(figure.querySelector("script").textContent);
   const [model, variant] = ["model", "variant"].map(name => figure.querySelector("select." + name));
   const [before, after] = ["before", "after"].map(name => figure.querySelector("img." + name));
-  const cut = figure.querySelector(".cut"), line = figure.querySelector(".line");
+  const cut = figure.querySelector(".cut"), stage = figure.querySelector(".stage");
+  const columns = Number(figure.dataset.columns);
+  stage.style.setProperty("--columns", columns);
   const source = data => "data:image/webp;base64," + data;
   const stacks = {transformer_blocks: "MM-DiT", joint_transformer_blocks: "MM-DiT", single_transformer_blocks: "single"};
   const words = name => { const [stack, rest] = name.split("/"); return (stacks[stack] || stack) + ": " + rest; };
@@ -18,15 +20,13 @@ for (const figure of document.querySelectorAll(".compare")) {
     pick();
   }
   function slide() {
-    before.style.clipPath = `inset(0 ${100 - cut.value}% 0 0)`;
-    line.style.left = cut.value + "%";
+    stage.style.setProperty("--cut", cut.value + "%");
   }
   if (!model.value) { figure.hidden = true; continue; }
   model.onchange = fill; variant.onchange = pick; cut.oninput = slide;
-  figure.querySelector(".stage").onpointermove = event => {
-    if (event.pointerType === "mouse" && !event.buttons) return;
-    const box = event.currentTarget.getBoundingClientRect();
-    cut.value = 100 * (event.clientX - box.left) / box.width; slide();
+  stage.onpointermove = event => {  // the line follows within the picture under the pointer
+    const box = stage.getBoundingClientRect();
+    cut.value = 100 * (columns * (event.clientX - box.left) / box.width % 1); slide();
   };
   fill(); slide();
 }
