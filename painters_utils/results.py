@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from IPython.display import Markdown, display
@@ -19,6 +18,7 @@ from .catalog import ROOT, fingerprint
 from .errors import InputError
 from .pipelines import Picture, load_pipeline, paint
 from .recorder import AVERAGES, MEASURES, Recording, record_activations
+from .store import DAMAGED
 
 SEEDS = [0, 1, 2]  # of the pictures that are recorded
 
@@ -62,7 +62,7 @@ def recorded(model: str, prompts: Sequence[str], out: str | Path, **call: object
     try:
         if json.loads(note.read_text()) == asked:
             return {measure: Recording.load(path) for measure, path in paths.items()}
-    except (ValueError, OSError, KeyError, BadZipFile):
+    except DAMAGED:
         pass  # not there, half-written or damaged: what is on disk is no result
     pipe = load_pipeline(model)
     # FLUX reads its guidance scale as a number; SD3 and AuraFlow join an unconditional half to the batch.

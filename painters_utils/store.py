@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from zipfile import BadZipFile
@@ -13,6 +14,8 @@ from PIL import Image
 
 from .pipelines import Picture
 
+# What numpy and json raise on a file that is missing, cut short or no archive at all.
+DAMAGED = (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error)
 Kept = tuple[list[Picture], pd.DataFrame]
 
 
@@ -28,7 +31,7 @@ class Store:
         path = self.folder / f"{name}.npz"
         try:
             return read(path)
-        except (OSError, ValueError, KeyError, BadZipFile):
+        except DAMAGED:
             pictures, table = compute()
             write(path, pictures, table)
             return pictures, table
@@ -49,7 +52,7 @@ def write(path: Path, pictures: Sequence[Picture], table: pd.DataFrame) -> None:
 
 
 def read(path: Path) -> Kept:
-    """What `write` wrote; OSError, ValueError, KeyError or BadZipFile if it is missing or damaged."""
+    """What `write` wrote; one of DAMAGED if it is missing or damaged."""
     with np.load(path, allow_pickle=False) as file:
         about, pixels = json.loads(str(file["about"])), file["pixels"]
     pictures = [

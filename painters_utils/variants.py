@@ -201,10 +201,8 @@ def edge_variants(
             variants.append(Variant(variant_name(strategy, k=k), stack, order, depth, strategy, "matched", place))
         for place, (first, last) in bands.get(stack, {}).items():
             inside = (first + last + 1 - k) // 2
-            for where, start in (("before", first - k), ("inside", inside)):
-                if start < 0:
-                    continue  # the band begins too early to have so many layers before it
-                cut = [start, start + k - 1]
+            # A band that begins early has fewer layers before it; it never begins with the stack's first.
+            for where, cut in (("before", [max(0, first - k), first - 1]), ("inside", [inside, inside + k - 1])):
                 name = f"{variant_name('skip', band=cut)} ({where} {place})"
                 order = build_order("skip", depth, cut)
                 variants.append(Variant(name, stack, order, depth, "skip", "matched", f"{where} {place}", cut))
@@ -273,7 +271,8 @@ def control_variants(
 
 def custom_variant(stack: str, depth: int, strategy: str, **options: Any) -> Variant:
     """One variant by name of its strategy and its options, checked."""
-    return Variant(variant_name(strategy, **options), stack, build_order(strategy, depth, **options), depth, strategy)
+    order = build_order(strategy, depth, **options)
+    return Variant(variant_name(strategy, **options), stack, order, depth, strategy, band=options.get("band"))
 
 
 def variant_name(strategy: str, **options: Any) -> str:

@@ -7,9 +7,14 @@ from painters_utils.catalog import model_row
 from painters_utils.errors import InputError
 from painters_utils.variants import (
     article_variants,
+    control_variants,
     custom_variant,
+    edge_variants,
     matched_bands,
     matched_variants,
+    neighbour_swaps,
+    plan,
+    single_skips,
     sweep_variants,
     variant_name,
 )
@@ -121,3 +126,61 @@ def test_what_a_preset_does_not_fit_is_refused(monkeypatch):
         article_variants("flux-mini", "skipp")
     with pytest.raises(InputError, match="out of range"):
         custom_variant("s", 10, "skip", band=[3, 10])
+
+
+def test_edges_are_cut_alike_everywhere():
+    depths = {"a": 20, "b": 40}
+    bands = {"a": {"low": [1, 5], "high": [12, 16]}, "b": {"low": [8, 17]}}
+    edges = {(v.stack, v.place): v for v in edge_variants(bands, depths, 0.1)}
+    assert edges["a", "first"].order == list(range(2, 20))
+    assert edges["b", "last"].order == list(range(36))
+    assert edges["a", "before low"].band == [0, 0], "no more layers lie before it"
+    assert edges["a", "before high"].band == [10, 11]
+    assert edges["a", "inside high"].band == [13, 14]
+    assert edges["b", "before low"].band == [4, 7]
+    assert all(v.strategy in ("skip", "remove_first", "remove_last") for v in edges.values())
+
+
+def test_single_layers_are_skipped_and_swapped_one_by_one():
+    depths = {"a": 4}
+    assert [v.order for v in single_skips(depths)["a"]] == [[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]]
+    assert [v.order for v in neighbour_swaps(depths)["a"]] == [[1, 0, 2, 3], [0, 2, 1, 3], [0, 1, 3, 2]]
+    assert len(neighbour_swaps(depths, {"a": [3]})["a"]) == 2, "a layer that can only stand last stays"
+
+
+def test_controls_change_one_thing_each():
+    depths = {"joint_transformer_blocks": 4, "single_transformer_blocks": 32}
+    bands = {
+        "joint_transformer_blocks": {"middle": [1, 2]},
+        "single_transformer_blocks": {"low": [2, 9], "high": [20, 27]},
+    }
+    controls = control_variants(bands, depths, steps=12)
+    single = [v for v in controls if v.stack == "single_transformer_blocks"]
+    assert [v.combine for v in single if v.strategy == "parallel"] == ["mean", "sum"]
+    assert {v.affected for v in single} == {"both"}, "AuraFlow's single blocks hold both streams in one tensor"
+    assert {v.affected for v in controls if v.stack == "joint_transformer_blocks"} == {"both", "image", "text"}
+    assert [v.steps for v in single if v.steps] == [[0, 3], [4, 7], [8, 11]]
+    at_random = [v for v in single if "random" in v.name]
+    assert len({tuple(v.order) for v in at_random}) == 4
+    assert all(len(v.order) == 24 for v in at_random)
+    assert len(control_variants(bands, depths, steps=2)) == len(controls) - 6, "two steps have no thirds"
+
+
+def test_a_plan_is_checked_before_anything_runs():
+    bands = {"transformer_blocks": {"low": [2, 7], "high": [12, 17]}}
+    assert [v.preset for v in plan("sd3-mini", "reverse", bands)] == ["article", "article", "matched", "matched"]
+    assert [v.preset for v in plan("sd3-mini", "reverse", bands, ["matched"])] == ["matched", "matched"]
+    [own] = plan("sd3-mini", "reverse", bands, band=[3, 5])
+    assert own.order[3:6] == [5, 4, 3]
+    for arguments, message in (
+        (dict(presets=["artikel"]), "unknown preset 'artikel': choose one of article"),
+        (dict(presets="article"), "presets is 'article': give a list"),
+        (dict(presets=[]), "presets is"),
+        (dict(stack="single_transformer_blocks"), "unknown stack of sd3-mini"),
+        (dict(band=[20, 24]), "out of range"),
+        (dict(band=[5]), "has 1 entries"),
+    ):
+        with pytest.raises(InputError, match=message):
+            plan("sd3-mini", "reverse", bands, **arguments)
+    with pytest.raises(InputError, match=r"band \[3, 5\] without its stack: name one of transformer_blocks, single"):
+        plan("flux-mini", "reverse", {}, band=[3, 5])

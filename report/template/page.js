@@ -16,6 +16,7 @@ for (const figure of document.querySelectorAll(".compare")) {
   }
   function fill() {
     variant.replaceChildren(...strips[model.value].slice(1).map(([name], i) => new Option(words(name), i + 1)));
+    variant.selectedIndex = Math.max(0, [...variant.options].findIndex(option => option.text.endsWith("(low)")));
     before.src = source(strips[model.value][0][1]);
     pick();
   }

@@ -1,0 +1,122 @@
+"""A studio paints everything once, scores the untouched model 1, and trusts no damaged file."""
+
+import numpy as np
+import pytest
+import torch
+
+from painters_utils import studio as studio_module
+from painters_utils.errors import InputError
+from painters_utils.studio import SCORES, Studio
+from painters_utils.variants import Variant, custom_variant
+
+PROMPTS = ["a green balloon on a gray background", "two red apples on a blue background", "a dog on a white background"]
+STACK = "transformer_blocks"
+IDENTITY = custom_variant(STACK, 24, "identity")
+SKIP = custom_variant(STACK, 24, "skip", band=[4, 15])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("studio")
+
+
+def new(folder, **changes) -> Studio:
+    settings = dict(prompts=PROMPTS, seeds=[0], steps=2, dtype=torch.float32) | changes
+    return Studio("sd3-mini", settings.pop("prompts"), settings.pop("seeds"), folder, **settings)
+
+
+@pytest.fixture(scope="module")
+def studio(folder) -> Studio:
+    one = new(folder)
+    one.summary(SKIP)
+    return one
+
+
+def test_the_untouched_order_keeps_everything(studio):
+    summary = studio.summary(IDENTITY)
+    for score in ("kept", *SCORES):
+        assert np.isnan(summary[score]) or summary[score] == pytest.approx(1), score
+    assert summary["coarse"] == summary["detail"] == summary["layout"] == 1
+    assert summary["change"] == 0
+    assert summary["duplicates"] == 0
+
+
+def test_half_a_stack_less_keeps_less(studio):
+    summary = studio.summary(SKIP)
+    assert summary["change"] > 0.2
+    assert summary["detail"] < 0.9
+    assert summary["detail low"] <= summary["detail"] <= summary["detail high"]
+    assert studio.loss_rise(SKIP, scenes=3)[0] > 0.1
+
+
+def test_other_prompts_pictures_are_worth_nothing(studio):
+    others = studio._score(studio.baseline[1:] + studio.baseline[:1])
+    assert others["detail"].mean() == pytest.approx(studio.floor["detail"], abs=0.1)
+    assert studio.floor["quality"] == 0
+
+
+def test_everything_is_painted_once(studio, folder, monkeypatch):
+    monkeypatch.setattr(studio_module, "paint", lambda *_, **__: pytest.fail("painted again"))
+    again = new(folder)
+    assert again.summary(SKIP) == studio.summary(SKIP)
+    assert [np.asarray(p.image).tolist() for p in again.pictures(SKIP)] == [
+        np.asarray(p.image).tolist() for p in studio.pictures(SKIP)
+    ]
+    renamed = Variant("another name", STACK, SKIP.order, 24, "skip", "matched", "low")
+    assert again.summary(renamed) == studio.summary(SKIP), "a name does not change a picture"
+
+
+@pytest.mark.parametrize(
+    "changes", [dict(steps=3), dict(seeds=[1]), dict(prompts=PROMPTS[:2]), dict(dtype=torch.bfloat16), dict(suite=1)]
+)
+def test_other_settings_are_other_pictures(studio, folder, changes):
+    assert new(folder, **changes)._identity != studio._identity
+
+
+def test_other_weights_or_code_are_other_pictures(studio, folder, monkeypatch):
+    monkeypatch.setattr(studio_module, "fingerprint", lambda _: "other weights")
+    assert new(folder)._identity != studio._identity
+
+
+@pytest.mark.parametrize("damage", ["cut short", "emptied", "no archive"])
+def test_a_damaged_file_is_computed_anew(tmp_path, damage):
+    before = new(tmp_path).summary(SKIP)
+    for path in (tmp_path / "painted").iterdir():
+        data = path.read_bytes()
+        path.write_bytes({"cut short": data[: len(data) // 2], "emptied": b"", "no archive": b"x" * 99}[damage])
+    assert new(tmp_path).summary(SKIP) == before
+    assert not list((tmp_path / "painted").glob("*.part"))
+
+
+def test_only_the_shown_prompts_are_kept_as_pictures(folder):
+    one = new(folder, suite=1, prompts=PROMPTS[:1])
+    assert len(one.prompts) == 10
+    assert [p.prompt for p in one.pictures(SKIP)] == PROMPTS[:1]
+    assert len(one.scores(SKIP)) == 10
+
+
+def test_some_steps_only_cost_less_than_all(studio):
+    first = Variant("early", STACK, SKIP.order, 24, "skip", steps=[0, 0])
+    assert 0 < studio.summary(first)["change"] != studio.summary(SKIP)["change"]
+    with pytest.raises(InputError, match="holds in some steps only"):
+        studio.loss(first)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(suite=21), "suite is 21: give a whole number from 0 to 20"),
+        (dict(suite=-1), "suite is -1"),
+        (dict(batch=0), "batch is 0"),
+        (dict(steps=0), "num_inference_steps is 0"),
+    ],
+)
+def test_bad_settings_are_refused_before_a_model_is_loaded(folder, monkeypatch, changes, message):
+    monkeypatch.setattr(studio_module, "load_pipeline", lambda *_, **__: pytest.fail("the model was loaded"))
+    with pytest.raises(InputError, match=message):
+        new(folder, **changes)
+
+
+def test_one_prompt_has_no_chance_level(folder):
+    with pytest.raises(InputError, match="one prompt alone"):
+        _ = new(folder, prompts=PROMPTS[:1]).floor
