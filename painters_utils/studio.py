@@ -52,12 +52,13 @@ class Studio:
     """Paints the prompts under variants of a model and says what is left of the pictures.
 
     `prompts` are shown; `suite` adds that many prompts of every task of the minis' suite, which are only scored.
-    `batch` pictures are painted at a time. Raises `InputError` for what cannot be painted, before anything is.
+    `batch` pictures are painted at a time; `pipe` is the model, if it is loaded already. Raises `InputError` for what
+    cannot be painted, before anything is.
     """
 
     def __init__(
         self, model: str, prompts: Sequence[str], seeds: Sequence[int], out: str | Path, steps: int | None = None,
-        suite: int = 0, batch: int = 32, dtype: torch.dtype | None = None,
+        suite: int = 0, batch: int = 32, dtype: torch.dtype | None = None, pipe: DiffusionPipeline | None = None,
     ) -> None:  # fmt: skip
         self.model, self.row, self.seeds = model, model_row(model), list(seeds)
         self.call = call_settings(model, num_inference_steps=steps)
@@ -68,17 +69,18 @@ class Studio:
         self.shown = list(dict.fromkeys(prompts))
         self.prompts = list(dict.fromkeys([*self.shown, *self._suite(suite)]))
         self.store = Store(ROOT / out / "painted")
+        self._given = pipe
         self._held_out: dict[int, object] = {}
 
     @cached_property
     def pipe(self) -> DiffusionPipeline:
         """Loaded when something has to be painted that is not there yet."""
-        pipe = load_pipeline(self.model, dtype=self.dtype)
+        pipe = self._given or remember_texts(load_pipeline(self.model, dtype=self.dtype))
         check_prompts(pipe, self.prompts)
         found = {stack: len(blocks) for stack, blocks in find_stacks(pipe.transformer).items()}
         if found != self.depths:
             raise InputError(f"{self.model!r} has the stacks {found}, not {self.depths} as data/models.yaml says")
-        return remember_texts(pipe)
+        return pipe
 
     @cached_property
     def last_only(self) -> dict[str, list[int]]:
@@ -238,7 +240,7 @@ class Studio:
         kept = np.array([frequencies_kept(b.image, a.image) for b, a in zip(before, after, strict=True)])
         table = pd.DataFrame([(a.prompt, a.seed, a.finite) for a in after], columns=["prompt", "seed", "finite"])
         table["coarse"], table["detail"] = kept.T
-        table["change"] = change(before, after)
+        table["change"] = change(before, after) if len(self.prompts) > 1 else float("nan")  # nothing to scale by
         if self.mini:
             from miniworld.scores import score_pictures
 
