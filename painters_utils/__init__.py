@@ -1,9 +1,12 @@
 """See what the layers of a diffusion transformer do: reorder them, record them, compare the pictures.
 
-Read in this order: `stacks` (find a model's blocks), `orders` (run them in another order), `strategies` (build orders),
-`recorder` (measure how alike layers are), `bands` (group them), `catalog` and `pipelines` (know a model, load it,
-paint), `compare` (how much pictures changed), `figures` and `results` (show and keep), `config`, `execute`, `run`,
-`report` (make the page).
+Read in this order.
+- The engine: `stacks` (find a model's blocks), `blocks` (what can stand among them), `orders` (run them in another
+  order), `strategies` (build orders), `recorder` (measure how alike layers are), `bands` (group them).
+- The pictures: `catalog` and `pipelines` (know a model, load it, paint), `compare` (how much pictures changed).
+- The study: `variants` (what is tried), `studio` and `store` (paint it once, score it, keep it), `findings` (judge the
+  claims), `figures`, `charts`, `chapter` and `results` (show and keep), `explore` (try it by hand).
+- The page: `config`, `execute`, `run` (make it all), `report`, `story`, `drawings` (tell it).
 """
 
 import os
@@ -21,6 +24,8 @@ _PUBLIC = {
     "catalog": ["call_settings", "model_row"],
     "pipelines": ["load_pipeline", "paint"],
     "compare": ["change", "interval"],
+    "variants": ["article_variants", "custom_variant", "matched_variants"],
+    "studio": ["Studio"],
     "figures": ["heatmaps", "picture_rows", "show", "show_table"],
     "results": ["read_numbers", "recorded", "save_numbers", "say"],
     "errors": ["InputError"],

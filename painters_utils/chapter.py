@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from .charts import CATASTROPHIC, kept_chart, kept_table, variant_labels
-from .figures import draw_order, picture_rows, short, show, show_table
+from .figures import PICTURE_DPI, draw_order, picture_rows, short, show, show_table
 from .pipelines import Picture
 from .results import recorded, save_strips, similarity_by_stack
 from .studio import Studio
@@ -50,6 +50,7 @@ def show_pictures(studio: Studio, variants: Sequence[Variant], name: str, out: s
             picture_rows(rows, titles=studio.shown),
             f"{name}-pictures-{short(stack).lower()}",
             out=out,
+            dpi=PICTURE_DPI,
             caption=f"The same prompts and noise, with the {short(stack)} layers run in other ways. None was picked.",
             alt=f"Grid of pictures. Rows: {', '.join(rows)}. Columns: {'; '.join(studio.shown)}.",
         )

@@ -1,6 +1,6 @@
 """How far pictures are from their baselines, in numbers that mean something without knowing the model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -95,13 +95,3 @@ def two_level_interval(
     means = np.take_along_axis(sums, chosen, 1).sum(1) / sizes[chosen].sum(1)
     low, high = np.percentile(means, (2.5, 97.5))
     return float(frame["value"].mean()), float(low), float(high)
-
-
-def change_table(changes: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """One row per variant: mean change, its 95 % interval, how many pictures, how many of them are not finite."""
-    rows = []
-    for name, values in changes.items():
-        mean, low, high = interval(values)
-        bounds = f"{low:.2f} – {high:.2f}" if np.isfinite([low, high]).all() else "too few pictures"
-        rows.append((name, f"{mean:.2f}", bounds, len(values), int((~np.isfinite(values)).sum())))
-    return pd.DataFrame(rows, columns=["variant", "mean change", "95 % interval", "pictures", "not finite"])
