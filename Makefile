@@ -5,6 +5,7 @@ PROFILE ?= default
 CORES   ?= all
 MODELS  ?=
 SEEDS   ?=
+SUITE   ?=
 STEPS   ?=
 VENV    := .venv
 RUN     := $(VENV)/bin/python
@@ -23,9 +24,10 @@ $(VENV)/ready: requirements.txt pyproject.toml
 	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-report: $(VENV)/ready ## Run the study and write report/index.html (MODELS=, SEEDS=, STEPS=, PROFILE=smoke)
+report: $(VENV)/ready ## Run the study and write report/index.html (MODELS=, SEEDS=, SUITE=, STEPS=, PROFILE=full)
 	@$(RUN) -m painters_utils.run --profile "$(PROFILE)" --cores "$(CORES)" \
-		$(if $(MODELS),--models $(MODELS)) $(if $(SEEDS),--seeds "$(SEEDS)") $(if $(STEPS),--steps "$(STEPS)")
+		$(if $(MODELS),--models $(MODELS)) $(if $(SEEDS),--seeds "$(SEEDS)") \
+		$(if $(SUITE),--suite "$(SUITE)") $(if $(STEPS),--steps "$(STEPS)")
 
 test: $(VENV)/ready ## Run the tests and the linter
 	@$(RUN) -m ruff check .

@@ -98,7 +98,7 @@ def write_card(name: str) -> Path:
         steps_curve=", ".join(f"{n} → {value['mean']:.2f}" for n, value in scores["by steps"].items()),
         parts=parts(pipe), images=steps * recipe.batch, train_steps=steps, batch=recipe.batch,
         guidance="" if scores["guidance"] <= 1 else f", a tenth of them without caption (guidance {scores['guidance']})",
-        rate=recipe.rate, ema=recipe.ema, loss=losses["loss"].iloc[-5:].mean(), planned=recipe.steps, history=HISTORY,
+        rate=recipe.rate, ema=recipe.ema, loss=losses["loss"].iloc[-5:].mean(), planned=steps, history=HISTORY,
         hours=sum(20 * recipe.batch / losses["images_per_s"]) / 3600,
     )  # fmt: skip
     card = folder / "README.md"
@@ -131,7 +131,7 @@ def draw_training(log: pd.DataFrame, path: Path) -> None:
         right.plot(scored["step"], scored["strict"], "s--", color=ORANGE, label="everything right")
         right.set(ylim=(0, 1), ylabel="share of 60 pictures")
         right.yaxis.label.set_color(ORANGE)
-        right.legend(frameon=False, loc="center right")
+        right.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
     plt.close(figure)

@@ -15,11 +15,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--profile", default="default", help="a profile of config.yaml")
     parser.add_argument("--models", nargs="+", help="models to study")
     parser.add_argument("--seeds", help="pictures per prompt")
+    parser.add_argument("--suite", help="further prompts of each of the suite's nine tasks, scored but not shown")
     parser.add_argument("--steps", help="denoising steps")
     parser.add_argument("--cores", default="all", help="processor cores to use")
     args = parser.parse_args(arguments)
     try:
-        study = load_study(args.profile, models=args.models, seeds=_number(args.seeds), steps=_number(args.steps))
+        numbers = {name: _number(getattr(args, name)) for name in ("seeds", "suite", "steps")}
+        study = load_study(args.profile, models=args.models, **numbers)
         if args.cores != "all" and not (args.cores.isdecimal() and int(args.cores) > 0):
             raise InputError(f"cores is {args.cores!r}: give a whole number above 0, or all")
     except InputError as error:

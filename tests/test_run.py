@@ -17,6 +17,7 @@ from painters_utils.execute import execute_notebook
         (["--seeds", "0"], "seeds is 0: give a whole number above 0"),
         (["--seeds", "-3"], "seeds is -3: give a whole number above 0"),
         (["--seeds", "two"], "seeds is 'two': give a whole number above 0"),
+        (["--suite", "99"], "suite is 99: give a whole number from 0 to 20, the prompts of a task"),
         (["--steps", "0"], "steps is 0: give a whole number above 0"),
         (["--profile", "smok"], "unknown profile 'smok': choose one of smoke"),
         (["--cores", "many"], "cores is 'many': give a whole number above 0, or all"),
@@ -48,7 +49,10 @@ def test_a_bad_configuration_is_refused(changes, message):
 
 def test_a_study_carries_its_settings_to_the_page():
     study = load_study("smoke", seeds=2)
-    assert study.parameters("flux-mini")["seeds"] == [0, 1]
+    assert study.parameters("flux-mini", "05_skip")["seeds"] == [0, 1]
+    assert "suite" not in study.parameters("flux-mini", "03_similarity"), "only what a notebook declares"
+    assert study.parameters("", study.summary)["models"] == study.models
+    assert study.parameters("", study.summary)["out"] == "results/smoke"
     assert study.out.parts[-2:] == ("results", "smoke")
     assert load_study().page == config.REPORT / "index.html"
     assert study.page != load_study().page, "a smoke run leaves the committed page alone"
