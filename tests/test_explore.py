@@ -2,7 +2,9 @@
 
 import pytest
 
+from painters_utils.catalog import ROOT
 from painters_utils.errors import InputError
+from painters_utils.execute import execute_notebook
 from painters_utils.explore import Explorer, explorer
 
 PROMPT = "a green balloon on a gray background"
@@ -49,3 +51,9 @@ def test_what_cannot_be_painted_is_said_in_words(lab):
 def test_an_unknown_model_is_an_error_at_once():
     with pytest.raises(InputError, match="unknown model 'sd4-mini'"):
         explorer(["sd4-mini"], [PROMPT], "results/never")
+
+
+def test_the_notebook_runs_as_it_is(tmp_path):
+    parameters = {"models": ["sd3-mini"], "prompts": [PROMPT], "steps": 1, "out": str(tmp_path)}
+    execute_notebook(ROOT / "notebooks/16_explore.ipynb", tmp_path / "done.ipynb", parameters)
+    assert "widget-view" in (tmp_path / "done.ipynb").read_text()
