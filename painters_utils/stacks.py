@@ -16,13 +16,15 @@ from .errors import InputError, unknown
 def find_stacks(transformer: nn.Module) -> dict[str, nn.ModuleList]:
     """The transformer's stacks by attribute name, in the order in which they run.
 
-    A stack is a `ModuleList` held directly by the transformer whose blocks are all of one class
-    (`transformer_blocks`, `single_transformer_blocks`, `joint_transformer_blocks`). Always the model's own
+    A stack is a `ModuleList` held directly by the transformer whose blocks are all of one class and hold an attention
+    (`transformer_blocks`, `single_transformer_blocks`, `joint_transformer_blocks`). Lists of other parts, such as one
+    projection for each text encoder, are none. Always the model's own
     blocks, also while `in_place_of` shows others.
     """
     stacks = {}
     for name, child in transformer.named_children():
-        if isinstance(child, nn.ModuleList) and len(child) and len({type(block) for block in child}) == 1:
+        alike = isinstance(child, nn.ModuleList) and len({type(block) for block in child}) == 1
+        if alike and any("att" in part.lower() for part, _ in child[0].named_modules()):
             stacks[name] = child
     if not stacks:
         raise InputError(

@@ -65,7 +65,8 @@ def test_lists_of_unlike_or_no_blocks_are_no_stacks() -> None:
     model = nn.Module()
     model.unlike = nn.ModuleList([nn.Linear(1, 1), nn.Identity()])
     model.empty = nn.ModuleList()
-    model.blocks = nn.ModuleList([nn.Linear(1, 1), nn.Linear(1, 1)])
+    model.projections = nn.ModuleList([nn.Linear(1, 1), nn.Linear(1, 1)])
+    model.blocks = nn.ModuleList([nn.TransformerEncoderLayer(2, 1, 4) for _ in range(2)])
     assert list(find_stacks(model)) == ["blocks"]
 
 
