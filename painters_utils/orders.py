@@ -58,6 +58,7 @@ def layer_order(
     for stack, order in orders.items():
         layers = get_stack(transformer, stack)
         check_order(order, len(layers), stack, only_last=without_text(layers))
+        check_pairs(order, takes_skip(layers), stack)
         blocks = [
             group([layers[index] for index in step]) if isinstance(step, list) else layers[step] for step in order
         ]
@@ -91,6 +92,11 @@ def steps_window(steps: Sequence[int] | None, of: int | None) -> range | None:
     if not 0 <= steps[0] <= steps[1] < of:
         raise InputError(f"steps {steps} do not lie within a call of {of} steps: choose from 0 to {of - 1}")
     return range(steps[0], steps[1] + 1)
+
+
+def takes_skip(layers: Sequence[nn.Module]) -> list[bool]:
+    """Which layers are handed an earlier layer's output as well (the upper half of the U-shaped HunyuanDiT)."""
+    return [getattr(layer, "skip_linear", None) is not None for layer in layers]
 
 
 def without_text(layers: Sequence[nn.Module]) -> list[int]:
@@ -129,6 +135,27 @@ def check_order(order: Order, depth: int, stack: str = "this stack", only_last: 
                     f"layer {index} of {stack} stands at position {position} of 0 to {len(order) - 1} but returns no "
                     "text stream for a next layer to read: put it last or leave it out"
                 )
+
+
+def check_pairs(order: Order, skips: Sequence[bool], stack: str) -> None:
+    """Raise `InputError` if an order of a U-shaped stack breaks the pairs of layers that are joined across it.
+
+    The pipeline hands each position of the upper half what a position of the lower half returned. So every position
+    must keep one layer, and one of its own half.
+    """
+    if not any(skips):
+        return
+    if len(order) != len(skips) or any(isinstance(step, list) for step in order):
+        raise InputError(
+            f"{stack} is U-shaped, its upper layers are handed what lower ones returned: it cannot skip, add or "
+            f"join layers; give {len(skips)} single ones"
+        )
+    for position, layer in enumerate(order):
+        if skips[layer] != skips[position]:
+            raise InputError(
+                f"{stack} is U-shaped: layer {layer} cannot stand at position {position}, in the other half; keep "
+                f"layers {skips.index(True)}–{len(skips) - 1} at the end, in any order"
+            )
 
 
 def check_index(index: int, depth: int, stack: str) -> None:

@@ -11,7 +11,8 @@ import yaml
 from diffusers.models import transformers
 from torch import Tensor, nn
 
-from painters_utils.orders import layer_order
+from painters_utils.errors import InputError
+from painters_utils.orders import layer_order, takes_skip
 from painters_utils.stacks import find_stacks
 
 TOYS = yaml.safe_load((Path(__file__).parent / "architectures.yaml").read_text())
@@ -79,7 +80,7 @@ def test_orders_run_on_every_architecture(name):
     for stack, blocks in find_stacks(transformer).items():
         with layer_order(transformer, {stack: list(range(len(blocks)))}):
             assert torch.equal(run(transformer, inputs), untouched), f"{stack}: the identity order changes nothing"
-        if len(blocks) < 3 or (name, stack) in BY_NUMBER:
+        if len(blocks) < 3 or (name, stack) in BY_NUMBER or any(takes_skip(blocks)):
             continue
         with layer_order(transformer, {stack: [0, *range(2, len(blocks))]}):
             skipped = run(transformer, inputs)
@@ -88,6 +89,22 @@ def test_orders_run_on_every_architecture(name):
         setattr(transformer, stack, blocks)
         assert torch.equal(skipped, deleted), f"{stack}: to skip a layer is to delete it"
     assert torch.equal(run(transformer, inputs), untouched), "nothing stays behind"
+
+
+def test_a_u_shaped_stack_refuses_what_would_break_its_pairs():
+    transformer, inputs = toy("HunyuanDiT2DModel")
+    untouched = run(transformer, inputs)
+    with layer_order(transformer, {"blocks": [1, 0, 2, 3, 5, 4]}):  # within the halves
+        assert not torch.equal(run(transformer, inputs), untouched)
+    for order, message in (
+        ([0, 1, 2, 4, 5], "blocks is U-shaped, .* give 6 single ones"),
+        ([0, 1, 2, 3, [4, 5], 5], "blocks is U-shaped, .* give 6 single ones"),
+        ([4, 1, 2, 3, 0, 5], "layer 4 cannot stand at position 0, in the other half; keep layers 4–5 at the end"),
+    ):
+        with pytest.raises(InputError, match=message):
+            with layer_order(transformer, {"blocks": order}):
+                pass
+    assert torch.equal(run(transformer, inputs), untouched)
 
 
 def test_there_are_forty_architectures_at_least():
