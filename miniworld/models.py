@@ -165,15 +165,20 @@ def build_sd3(vae: AutoencoderKL, width: int = 80) -> StableDiffusion3Pipeline:
 
 
 def build_auraflow(vae: AutoencoderKL, width: int = 80) -> AuraFlowPipeline:
-    """AuraFlow's 4 MM-DiT and 32 single blocks, `width` channels wide (AuraFlow: 3072)."""
+    """AuraFlow's 4 MM-DiT and 32 single blocks, `width` channels wide (AuraFlow: 3072).
+
+    Few, wide heads: its queries and keys are normalised without a learned scale, so no logit exceeds the square root of
+    a head's width, 16 in the original. With heads of 16 channels it is 4, attention cannot single out one word among 70
+    tokens, and after 4,650 steps the mini knew its colours and places but hardly any object.
+    """
     transformer = AuraFlowTransformer2DModel(
         sample_size=SIDE // 8,
         in_channels=LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,
         num_mmdit_layers=4,
         num_single_dit_layers=32,
-        attention_head_dim=16,
-        num_attention_heads=width // 16,
+        attention_head_dim=width // 2,
+        num_attention_heads=2,
         joint_attention_dim=width,
         caption_projection_dim=width,
         pos_embed_max_size=(SIDE // 16) ** 2,
