@@ -31,6 +31,7 @@ def show_orders(variants: Sequence[Variant], name: str, out: str | Path) -> None
             draw_order(orders, depth),
             f"{name}-orders-{short(stack).lower()}",
             out=out,
+            dpi=90,
             caption=f"Which {short(stack)} layer runs when, from left to right; the colour is the layer's number; "
             "layers above each other run in parallel."
             + (f" As the article's author ran them ({slips})." if slips else ""),

@@ -79,6 +79,7 @@ def build_page(study: Study) -> Path:
         mini=any(model.get("mini") for model in models), claims=load_claims(), stacks_svg=stacks_svg,
         drawn={name: Markup(order_svg(build_order(s, 8, **o), 8, f"{name}: {build_order(s, 8, **o)}"))
                for name, (s, o) in DRAWN.items()},
+        names={name: title_of(document) for (_, name), document in documents.items()},
         chapters=[(who, name, title_of(document)) for (who, name), document in documents.items()],
     )  # fmt: skip
     if len(html.encode()) > LIMIT:

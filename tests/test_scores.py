@@ -13,14 +13,13 @@ from miniworld.scores import (
     BROAD,
     FINE,
     chance,
-    frequencies_kept,
     judge,
     kernel_distance,
     layout_kept,
     scale,
     sprite_likeness,
 )
-from painters_utils.compare import two_level_interval
+from painters_utils.compare import frequencies_kept, two_level_interval
 from painters_utils.errors import InputError
 
 DOG = Thing("dog", "red", 0.26, 0.5, 0.45, hat="blue")
