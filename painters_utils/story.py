@@ -46,12 +46,14 @@ def opening(numbers: Mapping[str, Mapping], findings: Mapping, titles: Mapping[s
     )
     grouped = {model: n["04_clustering"]["grouped"] for model, n in numbers.items()}
     order = sorted(grouped, key=lambda model: -grouped[model]["mean"])
+    there = [model for model in order if grouped[model]["low"] > 0]
+    head = "Layers form groups" if len(there) == len(order) else "Not every model's layers form groups"
     lines.append(
-        "**Layers form groups**, beyond what neighbours always share: "
+        f"**{head if there else 'Layers form no groups'}**, beyond what neighbours always share. How grouped they are: "
         + ", ".join(
             f"{titles[m]} {grouped[m]['mean']:.2f} ({grouped[m]['low']:.2f} – {grouped[m]['high']:.2f})" for m in order
         )
-        + " (0 would be none)."
+        + ", where 0 is chance."
     )
     counts = findings["counts"]
     lines.append(
