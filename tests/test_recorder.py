@@ -426,6 +426,7 @@ class Pair(nn.Module):
     def __init__(self, image_first: bool):
         super().__init__()
         self.image_first = image_first
+        self.attention = nn.Identity()  # which makes it a block
 
     def forward(self, hidden_states, encoder_hidden_states):
         image, text = hidden_states + 1, encoder_hidden_states * 2
