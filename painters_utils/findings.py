@@ -18,6 +18,7 @@ import yaml
 from .bands import how_grouped, stability
 from .catalog import ROOT
 from .chapter import bands_to_change
+from .charts import NAMES as SCORE_NAMES
 from .compare import two_level_interval
 from .errors import InputError, unknown
 from .figures import short
@@ -27,6 +28,7 @@ from .variants import Variant, article_variants, edge_variants, plan, single_ski
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "undecided"
 DRAWS = 10  # random orders, as in the notebook on them
+NAMES = SCORE_NAMES | {"duplicates": "surplus objects"}
 SPARED = 0.9  # a layer is spared if skipping it keeps more than this for sure
 REMOVED = 0.1  # share of a stack that edge variants remove, as in the notebook on edges
 
@@ -120,12 +122,17 @@ class Evidence:
         """The matched band whose layers, skipped one by one, cost most of this score beside the other overall score."""
         other = {"adherence": "quality", "quality": "adherence"}[score]
         cost = {}
-        for stack, skips in single_skips(self.studio.depths).items():
-            table = self.few.table(skips, desc=f"{short(stack)} layers")
+        for stack, table in self.alone.items():
             for place, (first, last) in self.bands[stack].items():
                 kept = table.iloc[first : last + 1]
                 cost[stack, place] = float((kept[other] - kept[score]).mean())
         return max(cost, key=cost.get)
+
+    @cached_property
+    def alone(self) -> dict[str, pd.DataFrame]:
+        """What each stack's layers leave when they are skipped one by one: a row for each layer."""
+        skips = single_skips(self.studio.depths)
+        return {stack: self.few.table(some, desc=f"{short(stack)} layers") for stack, some in skips.items()}
 
     # -- numbers beside the pictures --------------------------------------------------------------------------
 
@@ -154,8 +161,7 @@ class Evidence:
     @cached_property
     def spared(self) -> float:
         """The share of layers without any one of which more than SPARED is kept for sure."""
-        skips = [variant for some in single_skips(self.studio.depths).values() for variant in some]
-        return float((self.few.table(skips, desc="layers")["kept low"] > SPARED).mean())
+        return float((pd.concat(self.alone.values())["kept low"] > SPARED).mean())
 
 
 def load_claims(path: Path = ROOT / "data/claims.yaml") -> dict:
@@ -228,9 +234,6 @@ def judged(what: str, interval: tuple[float, float, float], side: str, threshold
     passes, refuted = (low > threshold, high <= threshold) if side == "above" else (high < threshold, low >= threshold)
     words = f"{what}: {mean:.2f} ({low:.2f} – {high:.2f}), claimed to be {side} {threshold:g}"
     return Outcome(words, mean, low, high, HOLDS if passes else FAILS if refuted else OPEN)
-
-
-NAMES = {"kept": "kept overall", "duplicates": "surplus objects"} | SCORES
 
 
 def named(score: str, of: Mapping) -> str:
@@ -318,7 +321,7 @@ MEASURES: dict[str, Callable[[Mapping, Evidence, Mapping[str, Evidence]], Outcom
 def as_records(found: Sequence[Verdict]) -> list[dict]:
     """Verdicts as plain values: what `save_numbers` writes and the page reads."""
     rows = [asdict(verdict) for verdict in found]
-    return json.loads(json.dumps(rows).replace("NaN", "null"))
+    return json.loads(json.dumps(rows), parse_constant=lambda _: None)
 
 
 def verdict_table(claims: Sequence[Mapping], found: Sequence[Verdict]) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from .chapter import verdict
-from .charts import NAMES
+from .charts import CATASTROPHIC, NAMES
 from .figures import short
 from .findings import FAILS, HOLDS, OPEN
 from .variants import TITLES
@@ -35,8 +35,10 @@ def opening(numbers: Mapping[str, Mapping], findings: Mapping, titles: Mapping[s
     )
     spared = {model: sum(n["12_layer_by_layer"]["spared"].values()) for model, n in numbers.items()}
     worst = {model: hardest(n["12_layer_by_layer"]["rows"]) for model, n in numbers.items()}
+    vital = [model for model, row in worst.items() if row["kept high"] < CATASTROPHIC]
+    head = "Some layers nobody can replace" if vital else "No single layer is indispensable"
     lines.append(
-        "**A few layers carry the picture.** "
+        f"**{head}{' in ' + ', '.join(titles[model] for model in vital) if vital else ''}.** "
         + "; ".join(
             f"{titles[model]} keeps {row['kept']:.2f} without {short(row['stack'])} layer {row['name'].split()[-1]}, "
             f"and more than 0.9 without any one of {spared[model]} others"
@@ -104,7 +106,8 @@ def answers(findings: Mapping, question: str, titles: Mapping[str, str]) -> list
     for found in findings["questions"]:
         if found["claim"] == question:
             first = found["outcomes"][0]
-            value = f"{first['mean']:.2f} ({first['low']:.2f} – {first['high']:.2f})"
+            measured = first["mean"] is not None  # a score that the model itself does not have is no number
+            value = f"{first['mean']:.2f} ({first['low']:.2f} – {first['high']:.2f})" if measured else "not measured"
             words = "; ".join(outcome["words"] for outcome in found["outcomes"])
             rows.append({"title": titles[found["model"]], "verdict": found["verdict"], "value": value, "words": words})
     return rows

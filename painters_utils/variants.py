@@ -106,7 +106,8 @@ def matched_variants(
             strategy,
             "matched",
             place,
-        )  # fmt: skip
+            band,
+        )
         for stack, places in bands.items()
         for place, band in places.items()
     ]

@@ -5,12 +5,14 @@ import pandas as pd
 import pytest
 import yaml
 
+from painters_utils import story
 from painters_utils.errors import InputError
 from painters_utils.findings import (
     FAILS,
     HOLDS,
     OPEN,
     Evidence,
+    Verdict,
     as_records,
     combined,
     judged,
@@ -151,3 +153,12 @@ def test_a_variant_that_does_not_exist_is_refused():
         evidence.variants("article", {"strategy": "skip", "stack": "single"})
     with pytest.raises(InputError, match="unknown key of a claim's variant 'plaice': choose one of place"):
         evidence.variants("article", {"strategy": "skip", "plaice": "low"})
+
+
+def test_what_was_not_measured_is_no_number_on_the_page():
+    nothing = judged('"NaN" of a toy', (float("nan"),) * 3, "above", 0.5)
+    records = as_records([Verdict("Q1", "toy", "matched", OPEN, [nothing])])
+    assert records[0]["outcomes"][0]["mean"] is None
+    assert records[0]["outcomes"][0]["words"].startswith('"NaN" of a toy'), "only numbers are replaced"
+    [answer] = story.answers({"questions": records}, "Q1", {"toy": "Toy"})
+    assert (answer["value"], answer["verdict"]) == ("not measured", OPEN)
