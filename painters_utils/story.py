@@ -36,9 +36,14 @@ def opening(numbers: Mapping[str, Mapping], findings: Mapping, titles: Mapping[s
     spared = {model: sum(n["12_layer_by_layer"]["spared"].values()) for model, n in numbers.items()}
     worst = {model: hardest(n["12_layer_by_layer"]["rows"]) for model, n in numbers.items()}
     vital = [model for model, row in worst.items() if row["kept high"] < CATASTROPHIC]
-    head = "Some layers nobody can replace" if vital else "No single layer is indispensable"
+    if vital:
+        head = f"Some layers nobody can replace in {', '.join(titles[model] for model in vital)}"
+    elif all(row["kept low"] >= CATASTROPHIC for row in worst.values()):
+        head = "No single layer is indispensable"
+    else:
+        head = "The layers needed most"  # neither is sure
     lines.append(
-        f"**{head}{' in ' + ', '.join(titles[model] for model in vital) if vital else ''}.** "
+        f"**{head}.** "
         + "; ".join(
             f"{titles[model]} keeps {row['kept']:.2f} without {short(row['stack'])} layer {row['name'].split()[-1]}, "
             f"and more than 0.9 without any one of {spared[model]} others"
