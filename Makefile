@@ -7,31 +7,45 @@ MODELS  ?=
 SEEDS   ?=
 SUITE   ?=
 STEPS   ?=
+OUT     := # only from the command line: too common a name in environments
+ON      :=
 VENV    := .venv
 RUN     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help report test lab minis lint bench clean
+.PHONY: help report test test-cluster lab minis lint bench clean
 
 help: ## Show what can be made
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 # The stamp is younger than the pins, so a second call installs nothing and a changed pin installs again.
 $(VENV)/ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v >= (3, 11) or sys.exit("error: Python %d.%d is too old: install 3.11 or newer, or name one with PYTHON=python3.12" % v)'
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@# The checkout's path instead of pip's --editable, which writes into the checkout: that may be read-only.
+	@$(RUN) -c 'import sysconfig; print("$(CURDIR)", file=open(sysconfig.get_path("purelib") + "/painters.pth", "w"))'
 	@touch $@
 
-report: $(VENV)/ready ## Run the study and write report/index.html (MODELS=, SEEDS=, SUITE=, STEPS=, PROFILE=full)
+# What a cluster needs beside the pins; installed only when it is asked for.
+$(VENV)/cluster: $(VENV)/ready
+	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[cluster]'
+	@touch $@
+
+report: $(VENV)/ready $(if $(ON),$(VENV)/cluster) ## Run the study and write report/index.html (MODELS=, SEEDS=, SUITE=, STEPS=, PROFILE=full, OUT=, ON=slurm, OFFLOAD=)
 	@$(RUN) -m painters_utils.run --profile "$(PROFILE)" --cores "$(CORES)" \
 		$(if $(MODELS),--models $(MODELS)) $(if $(SEEDS),--seeds "$(SEEDS)") \
-		$(if $(SUITE),--suite "$(SUITE)") $(if $(STEPS),--steps "$(STEPS)")
+		$(if $(SUITE),--suite "$(SUITE)") $(if $(STEPS),--steps "$(STEPS)") $(if $(OUT),--out "$(OUT)") \
+		$(if $(ON),--on "$(ON)") \
+		$(if $(DTYPE),--dtype "$(DTYPE)") $(if $(DEVICE),--device "$(DEVICE)") $(if $(OFFLOAD),--offload "$(OFFLOAD)") \
+		$(if $(QUANTIZE),--quantize "$(QUANTIZE)") $(if $(BATCH),--batch "$(BATCH)")
 
 test: $(VENV)/ready ## Run the tests and the linter
 	@$(RUN) -m ruff check .
 	@$(RUN) -m pytest -q
+
+test-cluster: $(VENV)/cluster ## Run some notebooks on a Slurm of this machine's own (needs slurmctld, slurmd and munge)
+	@$(RUN) -m pytest -q -rs -m "cluster or not cluster" tests/test_cluster.py
 
 lab: $(VENV)/ready ## Open the notebooks in JupyterLab
 	@$(RUN) -m jupyter lab --notebook-dir=notebooks
@@ -40,9 +54,8 @@ minis: $(VENV)/ready ## Train the minis from nothing (PROFILE=smoke: minutes, ba
 	@for what in vae checker flux-mini sd3-mini auraflow-mini; do \
 		$(RUN) -m miniworld.train $$what --profile $(if $(filter smoke,$(PROFILE)),smoke,full) || exit 1; done
 
-bench: $(VENV)/ready ## Measure what the engine and the recorder cost, and how fast the minis paint
-	@$(RUN) -m benchmarks.cost
-	@$(RUN) -m benchmarks.speed
+bench: $(VENV)/ready ## Measure what it costs: benchmarks/results/ and the README's table
+	@$(RUN) -m benchmarks
 
 clean: ## Delete what runs left behind; keeps the weights, the report and .venv
 	rm -rf results .snakemake .pytest_cache .ruff_cache

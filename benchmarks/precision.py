@@ -6,46 +6,48 @@ Paints a few variants with many prompts, then draws fewer of them again and agai
 what is kept, and how often the verdict ("catastrophic", "tolerable" or between) stays that of all prompts.
 """
 
-import argparse
+from typing import Annotated
 
 import numpy as np
 
+from miniworld.suite import article_prompts
 from painters_utils.chapter import bands_to_change, verdict
 from painters_utils.compare import two_level_interval
 from painters_utils.studio import Studio
 from painters_utils.variants import plan
 
+from .timing import Found, command, row
+
 STRATEGIES = ("skip", "reverse", "parallel")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="sd3-mini", help="a row of data/models.yaml (default %(default)s)")
-    parser.add_argument("--suite", type=int, default=10, help="prompts of each task (default %(default)s)")
-    parser.add_argument("--draws", type=int, default=40, help="smaller sets drawn of each size (default %(default)s)")
-    options = parser.parse_args()
-
-    from miniworld.suite import article_prompts
-
-    out = f"results/precision/{options.model}"
-    studio = Studio(options.model, article_prompts(), [0], out, suite=options.suite)
-    bands = bands_to_change(options.model, studio.shown, out, **studio.call)
-    variants = [v for strategy in STRATEGIES for v in plan(options.model, strategy, bands, ["matched"])]
+def measure(
+    model: Annotated[str, "a row of data/models.yaml"] = "sd3-mini",
+    suite: Annotated[int, "prompts of each task"] = 10,
+    draws: Annotated[int, "smaller sets drawn of each size"] = 40,
+) -> Found:
+    out = f"results/precision/{model}"
+    studio = Studio(model, article_prompts(), [0], out, suite=suite)
+    bands = bands_to_change(model, studio.shown, out, **studio.call)
+    variants = [v for strategy in STRATEGIES for v in plan(model, strategy, bands, ["matched"])]
     kept = [studio.scaled(variant).groupby("prompt")["kept"].mean() for variant in variants]
-    print(f"{len(variants)} variants of {options.model}, {len(kept[0])} prompts")
-    print(f"{'prompts':>8}{'width of the interval':>24}{'same verdict':>14}")
+    most = len(kept[0])
     rng = np.random.default_rng(0)
-    for count in (6, 15, 24, 33, 51, len(kept[0])):
+    rows = []
+    for count in sorted({*range(6, most, 9), most}):
         widths, same = [], []
         for values in kept:
             whole = two_level_interval(values, values.index)
-            for _ in range(options.draws):
-                some = values.iloc[rng.choice(len(values), count, replace=False)]
+            for _ in range(draws):
+                some = values.iloc[rng.choice(most, count, replace=False)]
                 _, low, high = two_level_interval(some, some.index, draws=400)
                 widths.append(high - low)
                 same.append(verdict(low, high) == verdict(*whole[1:]))
-        print(f"{count:8}{np.mean(widths):24.2f}{np.mean(same):14.0%}")
+        note = f"{len(variants)} variants; the verdict of all {most} prompts in {np.mean(same):.0%} of the draws"
+        what = f"{model}: width of the interval with {count} prompts"
+        rows.append(row(f"{model} {count}", what, float(np.mean(widths)), "", note=note))
+    return rows, []
 
 
 if __name__ == "__main__":
-    main()
+    command(measure, __doc__)

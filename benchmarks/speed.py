@@ -1,63 +1,54 @@
-"""How fast the minis paint: pictures per second, and the share of the machine's matrix-product rate they reach.
+"""How fast the minis paint: pictures a second, and the share of the machine's matrix-product rate they reach.
 
-    python -m benchmarks.speed
     python -m benchmarks.speed --model sd3-mini --pictures 32
 
 A call of the whole pipeline at the model's own number of steps, in fp32 and bf16, beside the best rate that plain
-square matrix products of the same number type reach in the same run.
+square matrix products of the same number type reach in the same repetition.
 """
 
-import argparse
-import os
 from statistics import median
-from time import perf_counter
+from typing import Annotated
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from painters_utils import call_settings, load_pipeline
-from painters_utils.catalog import ROOT, model_table
+from painters_utils.catalog import ROOT, model_row, model_table
+
+from .timing import DEVICE, Found, command, ratio, take_turns
 
 PROMPT = "a red dog wearing a blue hat and a yellow cat wearing pink sunglasses on a white background"
+SIDE, PRODUCTS = 1536, 12  # of the square matrices, and how many of them are multiplied on end
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", action="append", help="a row of data/models.yaml (default: every mini)")
-    parser.add_argument("--pictures", type=int, default=16, help="pictures a call (default %(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="calls that are timed (default %(default)s)")
-    options = parser.parse_args()
-    names = options.model or [
-        name for name, row in model_table().items() if (ROOT / row["path"] / "scores.json").exists()
-    ]
-    print(f"{os.cpu_count()} cores, {torch.get_num_threads()} torch threads, {options.pictures} pictures a call")
-    print(f"{'':16}{'':6}{'steps':>6}{'pictures/s':>12}{'GFLOP/s':>10}{'ceiling':>10}{'share':>8}")
-    for dtype, label in ((torch.float32, "fp32"), (torch.bfloat16, "bf16")):
-        ceiling = product_rate(dtype)
-        for name in names:
-            pipe, call = load_pipeline(name, dtype=dtype), call_settings(name)
-            paint = lambda: pipe([PROMPT] * options.pictures, generator=torch.Generator().manual_seed(0), **call)  # noqa: B023, E731
-            with FlopCounterMode(display=False) as counter:  # also warms up
+def measure(
+    model: Annotated[str, "a row of data/models.yaml (all: every mini)"] = "all",
+    pictures: Annotated[int, "pictures a call"] = 16,
+    steps: Annotated[int, "denoising steps (0: the model's own)"] = 0,
+    repeats: Annotated[int, "repetitions of each"] = 5,
+) -> Found:
+    minis = [name for name, row in model_table().items() if row.get("mini")]
+    names = [name for name in minis if (ROOT / model_row(name)["path"] / "scores.json").exists()]
+    rows = []
+    for name in names if model == "all" else [model]:
+        call = call_settings(name, num_inference_steps=steps or None)
+        for dtype, label in ((torch.float32, "fp32"), (torch.bfloat16, "bf16")):
+            pipe = load_pipeline(name, dtype=dtype)
+            paint = lambda: pipe([PROMPT] * pictures, generator=torch.Generator().manual_seed(0), **call)  # noqa: B023, E731
+            with FlopCounterMode(display=False) as counter:
                 paint()
-            seconds = median(timed(paint) for _ in range(options.repeats))
-            rate = counter.get_total_flops() / seconds
-            print(
-                f"{name:16}{label:6}{call['num_inference_steps']:6}{options.pictures / seconds:12.2f}"
-                f"{rate / 1e9:10.0f}{ceiling / 1e9:10.0f}{rate / ceiling:8.0%}"
-            )
-
-
-def timed(work: object) -> float:
-    began = perf_counter()
-    work()
-    return perf_counter() - began
-
-
-def product_rate(dtype: torch.dtype, side: int = 1536) -> float:
-    """Floating-point operations a second of the best of several square matrix products."""
-    a, b = torch.randn(side, side).to(dtype), torch.randn(side, side).to(dtype)
-    return 2 * side**3 / min(timed(lambda: a @ b) for _ in range(12))
+            a, b = (torch.randn(SIDE, SIDE, device=DEVICE, dtype=dtype) for _ in range(2))
+            multiply = lambda: [a @ b for _ in range(PRODUCTS)]  # noqa: B023, E731
+            seconds = take_turns({"paint": paint, "multiply": multiply}, repeats)
+            rate = [counter.get_total_flops() / once for once in seconds["paint"]]
+            ceiling = [2 * SIDE**3 * PRODUCTS / once for once in seconds["multiply"]]
+            share = [100 * own / best for own, best in zip(rate, ceiling, strict=True)]
+            note = f"{pictures / median(seconds['paint']):.1f} pictures a second, {call['num_inference_steps']} steps"
+            note += f"; matrix products {median(ceiling) / 1e9:.0f} GFLOP/s"
+            what = f"{name}, {label}: share of the rate of plain matrix products"
+            rows.append(ratio(f"{name} {label}", what, share, None, note, "%"))
+    return rows, []
 
 
 if __name__ == "__main__":
-    main()
+    command(measure, __doc__)

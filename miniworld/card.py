@@ -15,9 +15,9 @@ from painters_utils.catalog import ROOT, call_settings, model_row
 from painters_utils.figures import BLUE, ORANGE
 from painters_utils.pipelines import describe_parts, load_pipeline
 
-from .evaluate import mini_scores, minis_table
+from .evaluate import CARDS, mini_scores, minis_table
 from .models import MINIS
-from .train_mini import Recipe
+from .train_mini import RECIPES, Recipe
 
 CARD = """# {name}
 
@@ -32,7 +32,7 @@ picture = pipe("a red dog wearing a blue hat on a white background", {call}).ima
 
 Give the settings as above: the pipeline's own defaults are {original}'s, and nothing of that size was seen in training.
 
-![64 pictures of 64 different prompts, none picked](samples.webp)
+![64 pictures of 64 different prompts, none picked](../../cards/{name}-samples.webp)
 
 *64 prompts drawn at random from the training grammar, one picture each, {steps} steps. None was picked.*
 
@@ -48,23 +48,23 @@ By luck alone, pictures judged by other prompts than their own, {chance:.2f} of 
 
 ## How it was trained
 
-![Loss and score over training](training.webp)
+![Loss and score over training](../../cards/{name}-training.webp)
 
 | | |
 |---|---|
 | parts | {parts}; bf16, safetensors only |
 | data | scenes painted by `miniworld/`: 20 objects, 8 colours, hats and sunglasses, 28 backgrounds, 1 to 4 objects, counts and relations; 16 of 160 (object, colour) pairs held out |
-| training | flow matching, {images:,} scenes in {train_steps:,} steps of {batch}{guidance}; Muon for the blocks' matrices, AdamW for the rest, highest learning rate {rate}; moving average {ema}; bf16 autocast; seed 0 |
+| training | flow matching, {images:,} scenes in {train_steps:,} steps of {batch}{guidance}{beginning}; Muon for the blocks' matrices, AdamW for the rest, highest learning rate {rate}; moving average {ema}; bf16 autocast; seed 0 |
 | last loss | {loss:.3f}; every 20th step is in `training.jsonl` |
-| hardware | 2 cores of an AMD EPYC (Zen 4), no GPU; {hours:.1f} hours on one thread, beside another training |
+| hardware | 2 cores of an AMD EPYC (Zen 4), no GPU; {hours:.1f} hours |
 | VAE | shared by all minis: 8 channels, trained wide (16 channels) and narrowed, mean error 5.3 of 255 grey levels |
-| command | `python -m miniworld.train {name} --threads 1 --steps {planned}`, stopped and resumed |
+| command | `python -m miniworld.train {name} --steps {planned}`, stopped and resumed |
 
 {history}
 
 The sprites that it was trained on are Microsoft's Fluent Emoji (MIT), see `data/sprites/LICENSE`.
 """
-HISTORY = """**How it came about.** The VAE began as one of 16 channels (6,000 steps on crops of 32 px from pictures of 128 px, L1 + L2 in opponent colours), was narrowed to its 8 principal components and trained on for 2,200 steps with the loss of `train_vae.py`. `python -m miniworld.train vae` does both in one go, with slightly other settings, and gives a VAE like this one, not the same numbers. The minis were trained side by side on two cores, one thread each, and resumed from their checkpoints several times; run anew, the command gives a model like this one, not the same numbers."""
+HISTORY = """**How it came about.** The VAE began as one of 16 channels (6,000 steps on crops of 32 px from pictures of 128 px, L1 + L2 in opponent colours), was narrowed to its 8 principal components and trained on for 2,200 steps with the loss of `train_vae.py`. `python -m miniworld.train vae` does both in one go, with slightly other settings, and gives a VAE like this one, not the same numbers. The minis were trained on two cores, two side by side with one thread each or one alone with both, and resumed from their checkpoints several times; run anew, the command gives a model like this one, not the same numbers."""
 WHAT = {
     "flux-mini": "A `FluxTransformer2DModel` with FLUX.1's depth, 19 MM-DiT and 38 single blocks, 96 channels wide (FLUX.1: 3072), as a complete diffusers pipeline that runs without guidance, as FLUX.1-schnell does.",
     "sd3-mini": "An `SD3Transformer2DModel` with SD3-medium's depth, 24 MM-DiT blocks, 80 channels wide (SD3-medium: 1536), as a complete diffusers pipeline with classifier-free guidance. SD3 can do without its T5, and this mini always does: it reads by two CLIP encoders.",
@@ -73,11 +73,11 @@ WHAT = {
 
 
 def write_card(name: str) -> Path:
-    """README.md and training.webp in the mini's folder; returns the card's path."""
-    row, scores, recipe = model_row(name), mini_scores(name), Recipe()
+    """README.md in the mini's folder and its picture of the training in CARDS; returns the card's path."""
+    row, scores, recipe = model_row(name), mini_scores(name), RECIPES.get(name, Recipe())
     folder = ROOT / row["path"]
     log = read_log(folder / "training.jsonl")
-    draw_training(log, folder / "training.webp")
+    draw_training(log, CARDS / f"{name}-training.webp")
     pipe = load_pipeline(name)
     call = call_settings(name)
     tasks = pd.DataFrame(
@@ -98,7 +98,8 @@ def write_card(name: str) -> Path:
         steps_curve=", ".join(f"{n} → {value['mean']:.2f}" for n, value in scores["by steps"].items()),
         parts=parts(pipe), images=steps * recipe.batch, train_steps=steps, batch=recipe.batch,
         guidance="" if scores["guidance"] <= 1 else f", a tenth of them without caption (guidance {scores['guidance']})",
-        rate=recipe.rate, ema=recipe.ema, loss=losses["loss"].iloc[-5:].mean(), planned=steps, history=HISTORY,
+        beginning="; the text encoder begins with flux-mini's, the first 8,192 scenes hold one thing each"
+        if recipe.reader else "", rate=recipe.rate, ema=recipe.ema, loss=losses["loss"].iloc[-5:].mean(), planned=steps, history=HISTORY,
         hours=sum(20 * recipe.batch / losses["images_per_s"]) / 3600,
     )  # fmt: skip
     card = folder / "README.md"

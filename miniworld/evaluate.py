@@ -19,7 +19,7 @@ from scipy.stats import spearmanr
 from tqdm import tqdm
 
 from painters_utils.catalog import ROOT, call_settings, model_row
-from painters_utils.compare import interval, two_level_interval
+from painters_utils.compare import interval, two_level_interval, with_interval
 from painters_utils.errors import InputError
 from painters_utils.orders import layer_order
 from painters_utils.pipelines import load_pipeline, paint
@@ -32,10 +32,11 @@ from .models import MINIS
 from .pictures import save_grid, to_pictures, to_tensor
 from .render import SIDE, render
 from .scenes import OBJECTS, Scene, caption, sample_scene
-from .scores import BROAD, FINE, chance, judge, kernel_distance, sprite_likeness
+from .scores import BROAD, FINE, chance, judge, kernel_distance, rendered_features, sprite_likeness
 from .suite import load_suite
 from .train_checker import nothing
 
+CARDS = ROOT / "data/cards"  # pictures of the models' cards: the models' own folders hold what is loaded
 NEAR = 0.15  # of the canvas: a found centre this close to a thing's belongs to it
 
 
@@ -163,15 +164,15 @@ def evaluate_mini(name: str, seeds: int = 2, steps: int | None = None, only_suit
     report["chance"] = {
         "adherence": chance(names, scenes), "broad": chance(names, scenes, BROAD), "fine": chance(names, scenes, FINE)
     }  # fmt: skip
-    rng = random.Random("real")
-    real = checker.features([render(sample_scene(rng)) for _ in range(len(pictures))])
     rng = random.Random("painted")
     drawn = [caption(sample_scene(rng)) for _ in range(128)]
     sampled = paint(pipe, drawn, seeds=[0], desc="scenes", **call)
-    report["kernel distance"] = kernel_distance(checker.features([p.image for p in sampled]), real)
+    report["kernel distance"] = kernel_distance(
+        checker.features([p.image for p in sampled]), rendered_features(len(pictures))
+    )
     loss = denoising_loss(pipe, held_out(pipe, 128)).mean(1)
     report["denoising loss"] = dict(zip(map(str, LEVELS), loss.tolist(), strict=True)) | {"mean": float(loss.mean())}
-    save_grid([picture.image for picture in sampled[:64]], ROOT / model_row(name)["path"] / "samples.webp", columns=8)
+    save_grid([picture.image for picture in sampled[:64]], CARDS / f"{name}-samples.webp", columns=8)
     return report
 
 
@@ -249,7 +250,7 @@ def minis_table() -> pd.DataFrame:
                 "MiB": f"{size / 2**20:.1f}",
                 "steps": scores["steps"],
                 "guidance": scores["guidance"],
-                "everything right": f"{strict['mean']:.2f} ({strict['low']:.2f} – {strict['high']:.2f})",
+                "everything right": with_interval(strict["mean"], strict["low"], strict["high"]),
                 "weakest task": "{} {:.2f}".format(
                     *min(((t, v["mean"]) for t, v in tasks.items()), key=lambda x: x[1])
                 ),

@@ -15,10 +15,10 @@ from .render import render
 from .scenes import caption, sample_scene
 
 
-def paint_scenes(seed: str, count: int) -> tuple[np.ndarray, list[str]]:
-    """`count` training scenes as uint8 pictures (count, SIDE, SIDE, 3) and their captions."""
+def paint_scenes(seed: str, count: int, alone: bool = False) -> tuple[np.ndarray, list[str]]:
+    """`count` training scenes as uint8 pictures (count, SIDE, SIDE, 3) and their captions; `alone`: of one thing."""
     rng = random.Random(seed)
-    scenes = [sample_scene(rng) for _ in range(count)]
+    scenes = [sample_scene(rng, alone=alone) for _ in range(count)]
     return np.stack([np.asarray(render(scene)) for scene in scenes]), [caption(scene) for scene in scenes]
 
 
@@ -27,10 +27,13 @@ class LatentPools:
 
     Painting costs a fraction of a training step on a CPU, but would starve a GPU: the next pool is painted
     by worker processes while the present one trains. A batch depends on the seed and its number alone.
+    The scenes of the first `alone` pools hold one thing each.
     """
 
-    def __init__(self, vae: AutoencoderKL, batch: int, scenes: int = 8192, epochs: int = 4, seed: int = 0) -> None:
-        self.vae, self.batch = vae, batch
+    def __init__(
+        self, vae: AutoencoderKL, batch: int, scenes: int = 8192, epochs: int = 4, seed: int = 0, alone: int = 0
+    ) -> None:
+        self.vae, self.batch, self.alone = vae, batch, alone
         self.scenes, self.epochs, self.seed = max(scenes // batch, 1) * batch, epochs, seed
         self.workers = ProcessPoolExecutor(min(cpu_count() or 1, 16), mp_context=get_context("spawn"))
         self.painted: dict[int, list[Future]] = {}
@@ -51,9 +54,9 @@ class LatentPools:
 
     def _start(self, pool: int) -> None:
         if pool not in self.painted:
-            part = 256
+            part, alone = 256, pool < self.alone
             self.painted[pool] = [
-                self.workers.submit(paint_scenes, f"{self.seed}/{pool}/{i}", min(part, self.scenes - i))
+                self.workers.submit(paint_scenes, f"{self.seed}/{pool}/{i}", min(part, self.scenes - i), alone)
                 for i in range(0, self.scenes, part)
             ]
 

@@ -115,12 +115,13 @@ _PAIRS = {
 _SIZES = {1: (0.5, 0.56), 2: (0.43, 0.48), 3: (0.41, 0.46), 4: (0.41, 0.46)}
 
 
-def sample_scene(rng: random.Random, unseen: bool = False) -> Scene:
+def sample_scene(rng: random.Random, unseen: bool = False, alone: bool = False) -> Scene:
     """Draw a scene; the same state of `rng` gives the same scene.
 
     `unseen` False never paints a pair of UNSEEN_PAIRS (the training distribution); True gives the first thing one.
+    `alone`: one thing only.
     """
-    count = rng.choices((1, 2, 3, 4), weights=(30, 44, 13, 13))[0]
+    count = 1 if alone else rng.choices((1, 2, 3, 4), weights=(30, 44, 13, 13))[0]
     same = count > 1 and rng.random() < 0.3
     relation = rng.choice(RELATIONS)
     slots = _PAIRS[relation] if count == 2 else rng.choice(_SLOTS[count])

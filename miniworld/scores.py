@@ -4,8 +4,10 @@ The checker (`checker.py`) reads a picture back into a scene; these functions co
 each other. Every score is 1 at best. `scale` puts scores of variants between chance (0) and the full model (1).
 """
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -16,10 +18,10 @@ from scipy.optimize import linear_sum_assignment
 from painters_utils.compare import correlation
 from painters_utils.errors import InputError
 
-from .checker import read
+from .checker import features, read
 from .grammar import Request, Wish, parse
 from .render import layout_box, render
-from .scenes import Scene, Thing
+from .scenes import Scene, Thing, sample_scene
 
 # Facts that a prompt can state. Broad concepts are what a glance tells; fine detail takes a second look.
 BROAD = ("object", "count", "position", "background", "pattern")
@@ -174,6 +176,18 @@ def kernel_distance(painted: torch.Tensor, real: torch.Tensor) -> float:
     xx, yy, xy = kernel(torch.cdist(x, x)), kernel(within), kernel(torch.cdist(x, y))
     off = lambda k: (k.sum() - k.diagonal().sum()) / (len(k) * (len(k) - 1))  # noqa: E731
     return float(off(xx) + off(yy) - 2 * xy.mean())
+
+
+@cache
+def rendered_features(scenes: int = 256) -> torch.Tensor:
+    """The checker's features of `scenes` freshly rendered scenes: what painted pictures are held against."""
+    rng = random.Random("real")
+    return features([render(sample_scene(rng)) for _ in range(scenes)])
+
+
+def painted_distance(pictures: Sequence[Image.Image]) -> float:
+    """The kernel distance of painted pictures to rendered scenes; NaN of fewer than two pictures."""
+    return kernel_distance(features(pictures), rendered_features()) if len(pictures) > 1 else float("nan")
 
 
 def scale(scores: np.ndarray, chance: float, full: float) -> np.ndarray:

@@ -24,7 +24,7 @@ from painters_utils.errors import InputError
 from .checker import WEIGHTS
 from .models import MINIS
 from .train_checker import train_checker
-from .train_mini import Recipe, export_mini, train_mini
+from .train_mini import RECIPES, Recipe, export_mini, train_mini
 from .train_vae import train_vae
 
 # Painters are quick to train badly: `smoke` shows within minutes that everything runs.
@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> None:
             train_checker(path, vae_folder, work / "checker.safetensors", device=args.device, **settings)
             return
         given = {key: getattr(args, key) for key in ("batch", "steps", "rate") if getattr(args, key)}
-        recipe = dataclasses.replace(Recipe(), **(changes | given))
+        recipe = dataclasses.replace(RECIPES.get(args.what, Recipe()), **(changes | given))
         if args.export:
             export_mini(args.what, out / args.what, vae_folder, work / f"{args.what}.safetensors")
             return

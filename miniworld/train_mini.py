@@ -14,6 +14,7 @@ from diffusers import AutoencoderKL, DiffusionPipeline, FluxPipeline, StableDiff
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
+from transformers import T5EncoderModel
 
 from painters_utils.catalog import call_settings
 from painters_utils.errors import InputError
@@ -57,6 +58,14 @@ class Recipe:
     seed: int = 0
     muon: bool = True
     compile: bool = True
+    alone: int = 0  # the first so many pools of scenes hold one thing each
+    reader: str | None = None  # the mini whose trained T5 this one begins with
+
+
+# FLUX and SD3 have the whole prompt beside the timestep in every layer. AuraFlow must find each word by attention, and
+# with a text encoder that learns to read at the same time it finds backgrounds and colours, but no objects in hours.
+# The original's text encoder could read before, so the mini's can; and at first there is only one thing to look for.
+RECIPES = {"auraflow-mini": Recipe(alone=1, reader="flux-mini")}
 
 
 def train_mini(
@@ -79,7 +88,13 @@ def train_mini(
     smooth.load_state_dict(model.state_dict())
     optimizers = build_optimizers(model, recipe)
     modules = {"model": model, "smooth": smooth}
-    start = load_checkpoint(checkpoint, modules, optimizers) if checkpoint.exists() else 0
+    if checkpoint.exists():
+        start = load_checkpoint(checkpoint, modules, optimizers)
+    else:
+        start = 0
+        if recipe.reader:
+            begin_reading(pipe, folder.with_name(recipe.reader))
+            smooth.load_state_dict(model.state_dict())
     if recipe.compile:
         compile_blocks(pipe.transformer)
 
@@ -124,6 +139,19 @@ def train_mini(
     save_pipeline(average, folder, checkpoint)
 
 
+def begin_reading(pipe: DiffusionPipeline, teacher: Path) -> None:
+    """Give the pipeline's UMT5 the weights of the T5 in the pipeline folder `teacher`.
+
+    The two differ in one thing: T5's layers share the first one's position biases.
+    """
+    if not (teacher / "text_encoder_2").exists():
+        raise InputError(f"no text encoder in {teacher}: run `python -m miniworld.train {teacher.name}` first")
+    known = T5EncoderModel.from_pretrained(teacher / "text_encoder_2", dtype=torch.float32).state_dict()
+    biases = "encoder.block.{}.layer.0.SelfAttention.relative_attention_bias.weight"
+    known |= {biases.format(layer): known[biases.format(0)] for layer in range(pipe.text_encoder.config.num_layers)}
+    pipe.text_encoder.load_state_dict(known)
+
+
 def export_mini(name: str, folder: Path, vae_folder: Path, checkpoint: Path) -> None:
     """Write the averaged weights of a checkpoint to `folder` as a pipeline, whether the training is over or not."""
     if not checkpoint.exists():
@@ -152,7 +180,7 @@ def save_pipeline(pipe: DiffusionPipeline, folder: Path, checkpoint: Path) -> No
 
 def batches(recipe: Recipe, vae: AutoencoderKL, start: int) -> Iterator[tuple[int, Tensor, list[str]]]:
     """(step, latents, captions) from step `start` on."""
-    with LatentPools(vae, recipe.batch, recipe.scenes, recipe.epochs, recipe.seed) as pools:
+    with LatentPools(vae, recipe.batch, recipe.scenes, recipe.epochs, recipe.seed, recipe.alone) as pools:
         for step in range(start, recipe.steps):
             yield step, *pools.batch_of(step)
 

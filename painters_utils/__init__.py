@@ -3,10 +3,11 @@
 Read in this order.
 - The engine: `stacks` (find a model's blocks), `blocks` (what can stand among them), `orders` (run them in another
   order), `strategies` (build orders), `recorder` (measure how alike layers are), `bands` (group them).
-- The pictures: `catalog` and `pipelines` (know a model, load it, paint), `compare` (how much pictures changed).
+- The pictures: `catalog`, `hub` and `pipelines` (know a model, load it, paint), `compare` (how much pictures changed),
+  `judges` (what pretrained networks see in them), `denoising` (what a model predicts, without painting).
 - The study: `variants` (what is tried), `studio` and `store` (paint it once, score it, keep it), `findings` (judge the
   claims), `figures`, `charts`, `chapter` and `results` (show and keep), `explore` (try it by hand).
-- The page: `config`, `execute`, `run` (make it all), `report`, `story`, `drawings` (tell it).
+- The page: `config`, `execute`, `run` (make it all), `report`, `story`, `drawings`, `costs` (tell it).
 """
 
 import os
@@ -21,7 +22,7 @@ _PUBLIC = {
     "strategies": ["build_order", "middle_band"],
     "recorder": ["Recording", "record_activations"],
     "bands": ["find_bands"],
-    "catalog": ["call_settings", "model_row"],
+    "catalog": ["call_settings", "folder_name", "model_depths", "model_row"],
     "pipelines": ["load_pipeline", "paint"],
     "compare": ["change", "interval"],
     "variants": ["article_variants", "custom_variant", "matched_variants"],

@@ -4,6 +4,8 @@ Each is a module with the blocks' own call. The blocks are called, not copied, s
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
+from inspect import Parameter, signature
 from typing import Any
 
 import torch
@@ -15,16 +17,29 @@ Output = Tensor | tuple[Tensor | None, ...] | None
 INPUTS = ("hidden_states", "encoder_hidden_states")  # a block's first two parameters: image (or joint) and text
 
 
-class Parallel(nn.Module):
-    """Run blocks on the same inputs and average what they return, stream by stream.
+class StandIn(nn.Module):
+    """A module in a block's place: attributes that it lacks are the block's (SD3's forward asks for some).
 
-    After question 5 of "Transformer Layers as Painters", "Can we run the layers in parallel?". A group of one returns
-    its block's output untouched.
+    `blocks` are those that it runs; the first is the one asked.
     """
 
     def __init__(self, blocks: Sequence[nn.Module]) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("blocks")[0], name)
+
+
+class Parallel(StandIn):
+    """Run blocks on the same inputs and average what they return, stream by stream.
+
+    After question 5 of "Transformer Layers as Painters", "Can we run the layers in parallel?". A group of one returns
+    its block's output untouched.
+    """
 
     def forward(self, *args: Any, **kwargs: Any) -> Output:
         outputs = [block(*args, **kwargs) for block in self.blocks]
@@ -41,7 +56,7 @@ class Summed(Parallel):
         outputs = [block(*args, **kwargs) for block in self.blocks]
         if len(outputs) == 1:
             return outputs[0]
-        given = _inputs(args, kwargs)
+        given = named_inputs(self, args, kwargs)
         mean = average(outputs)
         grow = lambda part, before: before + len(outputs) * (part - before)  # noqa: E731
         if isinstance(mean, Tensor):
@@ -50,6 +65,20 @@ class Summed(Parallel):
             None if part is None else grow(part, given[name])
             for part, name in zip(mean, stream_of(mean, given), strict=True)
         )
+
+
+class Skipped(StandIn):
+    """Return what a block was given, in the form in which it returns it: the block runs, and adds nothing.
+
+    For stacks whose positions differ, where leaving a layer out would move those behind it (`stacks.keeps_places`).
+    """
+
+    def forward(self, *args: Any, **kwargs: Any) -> Output:
+        output = self.blocks[0](*args, **kwargs)
+        given = named_inputs(self, args, kwargs)
+        if isinstance(output, Tensor):
+            return given["hidden_states"]
+        return tuple(given[name] for name in stream_of(output, given))
 
 
 class OneStream(nn.Module):
@@ -65,7 +94,7 @@ class OneStream(nn.Module):
         self.affected = {"image": "hidden_states", "text": "encoder_hidden_states"}[affected]
 
     def forward(self, *args: Any, **kwargs: Any) -> Output:
-        given = dict(kwargs) | _inputs(args, kwargs)
+        given = named_inputs((*self.usual, *self.changed)[0], args, kwargs)
         if not isinstance(given.get("encoder_hidden_states"), Tensor):
             raise InputError("these blocks take text and image in one tensor: both are affected or neither")
         names = None
@@ -83,9 +112,19 @@ class OneStream(nn.Module):
         return tuple(mixed[name] for name in names or INPUTS[::-1])
 
 
-def _inputs(args: tuple, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in (dict(zip(INPUTS, args, strict=False)) | dict(kwargs)).items()
-            if name in INPUTS}  # fmt: skip
+def named_inputs(block: nn.Module, args: tuple, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """What a block, or the first block of a stand-in, is called with, by name; the first is always INPUTS[0]."""
+    while isinstance(block, StandIn):
+        block = block.blocks[0]
+    return dict(zip(_parameters(type(block)), args, strict=False)) | dict(kwargs)
+
+
+@cache
+def _parameters(block: type[nn.Module]) -> tuple[str, ...]:
+    _, first, *others = signature(block.forward).parameters.values()
+    if first.kind is Parameter.VAR_POSITIONAL:
+        return INPUTS
+    return INPUTS[0], *(parameter.name for parameter in others)
 
 
 def stream_of(output: tuple[Tensor | None, ...], given: Mapping[str, Any]) -> tuple[str, ...]:

@@ -6,10 +6,11 @@ from pathlib import Path
 import pandas as pd
 
 from .charts import CATASTROPHIC, kept_chart, kept_table, variant_labels
-from .figures import PICTURE_DPI, draw_order, picture_rows, short, show, show_table
+from .compare import with_interval
+from .figures import draw_order, picture_dpi, picture_rows, short, show, show_table
 from .pipelines import Picture
-from .results import recorded, save_strips, similarity_by_stack
-from .studio import Studio
+from .results import recorded, save_strips, say, similarity_by_stack
+from .studio import JUDGED, SCORES, Studio
 from .variants import Variant, matched_bands
 
 
@@ -19,6 +20,12 @@ def bands_to_change(
     """The matched bands of every stack, from the model's activations (recorded once, see `recorded`)."""
     recording = recorded(model, prompts, out, **call)["cosine"]
     return {stack: matched_bands(matrix) for stack, matrix in similarity_by_stack(recording).items()}
+
+
+def stacks_apart(model: str, prompts: Sequence[str], out: str | Path, **call: object) -> set[str]:
+    """The stacks whose blocks return text and image apart, so that a change can reach one of them alone."""
+    recording = recorded(model, prompts, out, **call)["cosine"]
+    return {stack for stack, _ in recording.layers("text")} if "text" in recording.streams else set()
 
 
 def show_orders(variants: Sequence[Variant], name: str, out: str | Path) -> None:
@@ -51,15 +58,47 @@ def show_pictures(studio: Studio, variants: Sequence[Variant], name: str, out: s
             picture_rows(rows, titles=studio.shown),
             f"{name}-pictures-{short(stack).lower()}",
             out=out,
-            dpi=PICTURE_DPI,
+            dpi=picture_dpi(baseline),
             caption=f"The same prompts and noise, with the {short(stack)} layers run in other ways. None was picked.",
             alt=f"Grid of pictures. Rows: {', '.join(rows)}. Columns: {'; '.join(studio.shown)}.",
         )
     save_strips(out, name, strips)
 
 
-def show_kept(table: pd.DataFrame, name: str, out: str | Path) -> None:
+# What the columns of the table mean, said where it has them.
+MEANS = {
+    "broad": "Broad concepts: objects, counts, places, background; fine detail: colours of objects, accessories and "
+    "their colours.",
+    "clip": "Fit to the prompt: CLIPScore.",
+    "dino": "Look kept: likeness to the untouched model's picture in the eyes of DINOv2.",
+    "coarse": "Coarse and fine picture: correlation with the baseline's, below and above a blur.",
+    "distance": "Kernel distance: of these pictures to rendered scenes in the eyes of the checker, 0 if it cannot tell "
+    "them apart; the untouched model's is {distance untouched:.3f}.",
+}
+ASKED = {
+    "adherence": "is it the right picture?",
+    "quality": "is it well painted?",
+    "clip": "CLIPScore: is it the right picture?",
+    "dino": "DINOv2: does it look like the untouched model's?",
+    "coarse": "is it laid out like the untouched model's?",
+    "detail": "is its detail the untouched model's?",
+}
+
+
+def how_scored(studio: Studio) -> str:
+    """Who scores the model's pictures, what the numbers mean, and which scores are left out and why."""
+    parts = " and ".join(f"“{SCORES[score]}” ({ASKED[score]})" for score in studio.overall)
+    who = "The checker reads every picture." if studio.mini else "The checker reads minis' pictures only."
+    left_out = [f" There is no score “{JUDGED[name]}”: {why}." for name in JUDGED if (why := studio.lacks(name))]
+    return (
+        f"{who} Scores run from 0, what another prompt's picture would get, to 1, what the untouched model gets. "
+        f"“Kept overall” is the mean of {parts}.{'' if studio.mini else ''.join(left_out)}"
+    )
+
+
+def show_kept(studio: Studio, table: pd.DataFrame, name: str, out: str | Path) -> None:
     """What each variant keeps, as a chart and as numbers."""
+    say(how_scored(studio))
     summary = "; ".join(f"{label} {kept:.2f}" for label, kept in zip(variant_labels(table), table["kept"], strict=True))
     pictures = int(table["pictures"].iloc[0])
     show(
@@ -70,12 +109,8 @@ def show_kept(table: pd.DataFrame, name: str, out: str | Path) -> None:
         f"and seeds. 1: as good as the untouched model; 0: chance; shaded, below {CATASTROPHIC}: catastrophic.",
         alt=f"Dot chart of what each variant keeps overall: {summary}.",
     )
-    show_table(
-        kept_table(table),
-        "The same as numbers. Broad concepts: objects, counts, places, background; fine detail: colours of objects, "
-        "accessories and their colours. Coarse and fine picture: correlation with the baseline's, below and above a "
-        "blur.",
-    )
+    means = " ".join(text.format_map(table.iloc[0]) for column, text in MEANS.items() if column in table)
+    show_table(kept_table(table), f"The same as numbers. {means}")
 
 
 def in_words(table: pd.DataFrame) -> str:
@@ -83,7 +118,7 @@ def in_words(table: pd.DataFrame) -> str:
     lines = []
     for label, row in zip(variant_labels(table), table.to_dict("records"), strict=True):
         lines.append(
-            f"- **{label}** keeps {row['kept']:.2f} ({row['kept low']:.2f} – {row['kept high']:.2f}): "
+            f"- **{label}** keeps {with_interval(row['kept'], row['kept low'], row['kept high'])}: "
             f"{verdict(row['kept low'], row['kept high'])}."
         )
     return "\n".join(lines)

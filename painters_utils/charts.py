@@ -10,8 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from .compare import with_interval
 from .figures import BLUE, GREEN, GREY, ORANGE, RED, short
 from .studio import SCORES
+from .variants import TITLES
 
 PURPLE, SKY = "#CC79A7", "#56B4E9"
 STYLE = {  # of each score: colour and marker, so that no chart relies on colour alone
@@ -21,6 +23,8 @@ STYLE = {  # of each score: colour and marker, so that no chart relies on colour
     "fine": (PURPLE, "v"),
     "quality": (ORANGE, "^"),
     "layout": (GREEN, "P"),
+    "clip": (BLUE, "s"),
+    "dino": (ORANGE, "^"),
     "coarse": (GREY, "X"),
     "detail": (RED, "<"),
 }
@@ -28,9 +32,15 @@ NAMES = {"kept": "kept overall"} | SCORES
 CATASTROPHIC = 0.5  # a variant that keeps less than half of the way from chance to the full model
 
 
-def kept_chart(table: pd.DataFrame, scores: Sequence[str] = ("kept", "adherence", "quality", "layout")) -> Figure:
-    """What each variant keeps: a row per variant, a marker per score, its 95 % interval; shaded: catastrophic."""
+def kept_chart(
+    table: pd.DataFrame, scores: Sequence[str] = ("kept", "adherence", "quality", "layout", "clip", "dino", "coarse")
+) -> Figure:
+    """What each variant keeps: a row per variant, a marker per score, its 95 % interval; shaded: catastrophic.
+
+    The coarse picture stands in for the layout where no checker reads it.
+    """
     scores = [score for score in scores if score in table and table[score].notna().any()]
+    scores = [score for score in scores if score != "coarse" or "layout" not in table]
     figure, axis = plt.subplots(figsize=(9, 0.42 * len(table) + 1.3))
     offsets = np.linspace(-0.24, 0.24, len(scores)) if len(scores) > 1 else [0.0]
     for score, offset in zip(scores, offsets, strict=True):
@@ -71,12 +81,14 @@ def kept_table(table: pd.DataFrame, scores: Sequence[str] = tuple(STYLE)) -> pd.
         values = [f"{value:.2f}" for value in table[score]]
         if score == "kept":
             values = [
-                f"{v} ({low:.2f} – {high:.2f})"
-                for v, low, high in zip(values, table["kept low"], table["kept high"], strict=True)
+                with_interval(*row)
+                for row in zip(table["kept"], table["kept low"], table["kept high"], strict=True)
             ]
         columns[NAMES[score]] = values
     if "duplicates" in table:
         columns["surplus objects"] = [f"{value:+.2f}" for value in table["duplicates"]]
+    if "distance" in table:
+        columns["kernel distance"] = [f"{value:.3f}" for value in table["distance"]]
     return pd.DataFrame(columns).replace("nan", "–")
 
 
@@ -172,7 +184,7 @@ def sweep_chart(tables: Mapping[str, pd.DataFrame], score: str = "kept") -> Figu
             by_share = rows_of.groupby("share")[score].mean()
             colour, marker = STRATEGY_STYLE[strategy]
             shares, values = [0.0, *by_share.index], [1.0, *by_share]
-            axis.plot(shares, values, marker=marker, ms=4.5, lw=1.5, color=colour, label=strategy.replace("_", " "))
+            axis.plot(shares, values, marker=marker, ms=4.5, lw=1.5, color=colour, label=TITLES[strategy])
         axis.axhspan(-1, CATASTROPHIC, color=RED, alpha=0.06, lw=0)
         axis.axhline(0, color=GREY, lw=0.8, ls=":")
         axis.set(title=title, xlim=(0, 1), ylim=(-0.15, 1.1))
@@ -197,7 +209,8 @@ STRATEGY_STYLE = {
 
 def verdict_grid(table: pd.DataFrame) -> Figure:
     """Claims down, models and presets across: a sign and a colour for each verdict of `findings.verdict_table`."""
-    signs = {"holds": ("✓", GREEN), "does not hold": ("✗", RED), "undecided": ("?", ORANGE), "–": ("", "#eeeeee")}
+    signs = {"holds": ("✓", GREEN), "does not hold": ("✗", RED), "undecided": ("?", ORANGE),
+             "not measured": ("·", GREY), "–": ("", "#eeeeee")}  # fmt: skip
     claims, models = list(dict.fromkeys(table["claim"])), list(dict.fromkeys(table["model"]))
     columns = [(model, preset) for model in models for preset in ("article", "matched")]
     figure, axis = plt.subplots(figsize=(1.0 + 0.95 * len(columns), 0.3 * len(claims) + 0.9))

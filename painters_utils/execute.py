@@ -5,48 +5,72 @@ an error before anything runs, and an unfinished notebook never takes the place 
 """
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
 
 import papermill
 import yaml
+from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from .catalog import ROOT
 from .errors import InputError, unknown
+from .files import FAILED, whole
+from .processes import end_with
 
 
 def execute_notebook(notebook: Path, target: Path, parameters: dict) -> None:
     """Run `notebook` with `parameters` and write it, outputs included, to `target`.
 
     Raises `InputError` for a parameter that the notebook does not declare, `PapermillExecutionError` if a cell
-    fails; the notebook up to that cell is then kept beside the target, as *.failed.ipynb.
+    fails, `DeadKernelError` if the kernel is killed; the notebook up to that cell is then kept beside the target, as
+    *.failed.ipynb.
     """
     declared = papermill.inspect_notebook(notebook)
     for name in parameters:
         if name not in declared:
             raise unknown(f"parameter of {notebook.name}", name, declared)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_suffix(".failed.ipynb")
-    papermill.execute_notebook(
-        notebook,
-        unfinished,
-        parameters,
-        kernel_name="python3",
-        cwd=ROOT,
-        extra_arguments=["--log-level=ERROR"],  # the kernel warns of its own transport every time
-        progress_bar={"desc": target.stem, "leave": True},
-    )
-    os.replace(unfinished, target)
+    failed = target.with_suffix(f"{FAILED}.ipynb")
+    with whole(target) as unfinished:
+        try:
+            papermill.execute_notebook(
+                notebook,
+                unfinished,
+                parameters,
+                kernel_name="python3",
+                cwd=ROOT,
+                # The kernel warns of its own transport every time. Its history would be one database for all kernels of
+                # a home folder, which a cluster's nodes share over a network, where locks may not hold.
+                extra_arguments=["--log-level=ERROR", "--HistoryManager.enabled=False"],
+                progress_bar={"desc": target.stem, "leave": True},
+                # A busy machine is slow, not broken: seconds to wait for a kernel to start, and for its last output.
+                start_timeout=600,
+                iopub_timeout=60,
+            )
+        except (PapermillExecutionError, DeadKernelError):
+            os.replace(unfinished, failed)
+            raise
+    failed.unlink(missing_ok=True)
+
+
+def parsed(text: str) -> object:
+    """A parameter's value: JSON to the letter, as the study writes it; anything else is YAML."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return yaml.safe_load(text)
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebook", help="name of a notebook, e.g. 03_similarity")
     parser.add_argument("--target", type=Path, help="where the executed notebook goes (default: results/NAME.ipynb)")
+    parser.add_argument("--parent", type=int, default=0, metavar="PID", help="end when this process, the parent, ends")
     parser.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="value in YAML")
     args = parser.parse_args(arguments)
+    end_with(args.parent)
     try:
         known = {path.stem: path for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
         if args.notebook not in known:
@@ -54,13 +78,17 @@ def main(arguments: list[str] | None = None) -> None:
         for parameter in args.parameter:
             if "=" not in parameter:
                 raise InputError(f"parameter {parameter!r} has no value: write it as name=value")
-        parameters = {name: yaml.safe_load(value) for name, value in (p.split("=", 1) for p in args.parameter)}
+        parameters = {name: parsed(value) for name, value in (p.split("=", 1) for p in args.parameter)}
         execute_notebook(known[args.notebook], args.target or ROOT / f"results/{args.notebook}.ipynb", parameters)
     except InputError as error:
         sys.exit(f"error: {error}")
+    except DeadKernelError:
+        sys.exit(f"error: the kernel of {args.notebook} was killed: perhaps by the system, for want of memory")
+    except OSError as error:
+        sys.exit(f"error: {args.notebook} could not be kept: {error}")
     except PapermillExecutionError as error:
         # Bad input found inside a notebook is as short an error as any other; for the rest the cell is shown.
-        known_error = error.ename in ("InputError", "KeyboardInterrupt")
+        known_error = error.ename in ("InputError", "KeyboardInterrupt", "OSError")
         sys.exit(f"error: {error.evalue}" if known_error else f"error: {args.notebook} failed: {error}")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import ipywidgets as widgets
 from PIL import Image
 
-from .catalog import model_row, model_table
+from .catalog import model_depths, model_row
 from .errors import InputError
 from .figures import short
 from .orders import describe
@@ -34,11 +34,10 @@ class Explorer:
         self.prompts, self.out, self.steps = list(prompts), out, steps
         self.pipes: dict[str, object] = {}  # loaded once
         self.studios: dict[tuple, Studio] = {}
-        table = model_table()
         wide = widgets.Layout(width="34rem")
         style = {"description_width": "6rem"}
         self.model = widgets.Dropdown(
-            options=[(table[m]["title"], m) for m in models], description="model", style=style, layout=wide
+            options=[(model_row(m)["title"], m) for m in models], description="model", style=style, layout=wide
         )
         self.prompt = widgets.Combobox(
             options=self.prompts, value=self.prompts[0], description="prompt", ensure_option=False, layout=wide,
@@ -95,7 +94,7 @@ class Explorer:
         )
 
     def _new_model(self) -> None:
-        self.depths = model_row(self.model.value)["depths"]
+        self.depths = model_depths(self.model.value)
         self.stack.options = [(f"{short(stack)} ({depth} layers)", stack) for stack, depth in self.depths.items()]
         self.stack.value = next(iter(self.depths))
         self._new_stack()

@@ -3,6 +3,7 @@
 import base64
 import io
 import textwrap
+import warnings
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -37,6 +38,8 @@ SHORT = {
     "single_transformer_blocks": "single",
 }
 
+# A prompt may hold signs that the font has not; they are drawn as boxes, and the alt text holds them.
+warnings.filterwarnings("ignore", "Glyph .* missing from")
 sns.set_theme(
     style="ticks",
     rc={"figure.dpi": 110, "font.size": 10, "axes.spines.top": False, "axes.spines.right": False},
@@ -54,31 +57,42 @@ def show(figure: Figure, name: str, caption: str, alt: str, out: str | Path, dpi
     `alt` says in words what the figure shows, for those who do not see it. Both texts are escaped. `dpi` is CHART_DPI,
     or PICTURE_DPI for pictures of the minis, which hold no more detail than that.
     """
-    if not caption.strip() or not alt.strip():
-        raise ValueError(f"figure {name!r} needs a caption and an alt text")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", bbox_inches="tight", facecolor="white", dpi=dpi)
-    plt.close(figure)
+    html, file = rendered(figure, name, caption, alt, dpi)
     path = ROOT / out / "figures" / f"{name}.webp"
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(file)
+    display(HTML(html))
+
+
+def rendered(figure: Figure, name: str, caption: str, alt: str, dpi: int = CHART_DPI) -> tuple[str, bytes]:
+    """A figure as HTML that holds its picture, and the picture as a WebP file; see `show`."""
+    if not caption.strip() or not alt.strip():
+        raise ValueError(f"figure {name!r} needs a caption and an alt text")
+    buffer, file = io.BytesIO(), io.BytesIO()
+    figure.savefig(buffer, format="png", bbox_inches="tight", facecolor="white", dpi=dpi)
+    plt.close(figure)
     picture = Image.open(buffer).convert("RGB")
-    picture.save(path, quality=75, method=6)
-    data = base64.b64encode(path.read_bytes()).decode()
+    picture.save(file, format="webp", quality=60, method=6)
+    data = base64.b64encode(file.getvalue()).decode()
     width, height = (80 * side // dpi for side in picture.size)
-    display(
-        HTML(
-            f'<figure id="{escape(name)}"><img src="data:image/webp;base64,{data}" alt="{escape(alt)}" '
-            f'width="{width}" height="{height}" style="max-width:100%;height:auto">'
-            f"<figcaption>{escape(caption)}</figcaption></figure>"
-        )
+    html = (
+        f'<figure id="{escape(name)}"><img src="data:image/webp;base64,{data}" alt="{escape(alt)}" '
+        f'width="{width}" height="{height}" style="max-width:100%;height:auto">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
+    return html, file.getvalue()
 
 
 def show_table(table: pd.DataFrame, caption: str) -> None:
     """Display a table with its caption; every cell is escaped."""
+    display(HTML(table_html(table, caption)))
+
+
+def table_html(table: pd.DataFrame, caption: str) -> str:
+    """A table with its caption as HTML; every cell is escaped."""
     numbers = {column: "{:,}".format for column in table.select_dtypes("integer")}
     html = table.to_html(index=False, border=0, escape=True, na_rep="–", justify="left", formatters=numbers)
-    display(HTML(f'<figure class="table"><div>{html}</div><figcaption>{escape(caption)}</figcaption></figure>'))
+    return f'<figure class="table"><div>{html}</div><figcaption>{escape(caption)}</figcaption></figure>'
 
 
 # -- models and orders --------------------------------------------------------------------------------------
@@ -141,10 +155,15 @@ def picture_rows(rows: Mapping[str, Sequence[Picture]], titles: Sequence[str] | 
         for axis, picture in zip(axis_row, pictures, strict=False):
             axis.imshow(picture.image, interpolation="lanczos")
         axis_row[0].text(-0.04, 0.5, label, transform=axis_row[0].transAxes, ha="right", va="center", fontsize=9)
-    for axis, title in zip(axes[0], titles or [], strict=False):
-        axis.set_title(wrapped(title, int(size * 11)), fontsize=8, color="#444", pad=4)
+    for axis, title in zip(axes[0], titles or [], strict=False):  # a prompt is text, whatever signs it holds
+        axis.set_title(wrapped(title, int(size * 11)), fontsize=8, color="#444", pad=4, parse_math=False)
     figure.subplots_adjust(wspace=0.03, hspace=0.03)
     return figure
+
+
+def picture_dpi(pictures: Sequence[Picture]) -> int:
+    """For `show`: PICTURE_DPI for pictures as small as a mini's, at most CHART_DPI for larger ones."""
+    return min(max(PICTURE_DPI, pictures[0].image.width // 2), CHART_DPI)
 
 
 def wrapped(text: str, width: int) -> str:

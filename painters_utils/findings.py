@@ -2,7 +2,8 @@
 
 A test compares what variants keep of a model, 0 chance and 1 the full model, with a number or with other variants. It
 passes if its 95 % interval lies wholly on the claimed side, is refuted if it lies wholly on the other, and is undecided
-between. A claim holds if all of its tests pass, does not hold if one is refuted, and is undecided otherwise.
+between. A claim holds if all of its tests pass, does not hold if one is refuted, and is undecided otherwise. A test of
+a score that a model's pictures cannot have is not measured; nor is then the claim, unless another test refutes it.
 """
 
 import json
@@ -10,23 +11,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import yaml
 
 from .bands import how_grouped, stability
-from .catalog import ROOT
+from .catalog import ROOT, folder_name
 from .chapter import bands_to_change
 from .charts import NAMES as SCORE_NAMES
-from .compare import two_level_interval
+from .compare import two_level_interval, with_interval
 from .errors import InputError, unknown
 from .figures import short
 from .results import SEEDS, read_numbers, recorded, streams_by_stack
-from .studio import SCORES, Studio
+from .studio import OVERALL, SCORES, Studio
 from .variants import Variant, article_variants, edge_variants, plan, single_skips
 
-HOLDS, FAILS, OPEN = "holds", "does not hold", "undecided"
+HOLDS, FAILS, OPEN, UNMEASURED = "holds", "does not hold", "undecided", "not measured"
 DRAWS = 10  # random orders, as in the notebook on them
 NAMES = SCORE_NAMES | {"duplicates": "surplus objects"}
 SPARED = 0.9  # a layer is spared if skipping it keeps more than this for sure
@@ -60,12 +62,13 @@ class Evidence:
 
     def __init__(
         self, model: str, prompts: Sequence[str], seeds: Sequence[int], out: str | Path, steps: int | None = None,
-        suite: int = 0,
+        suite: int = 0, judges: Mapping[str, str | None] | None = None,
     ) -> None:  # fmt: skip
         self.model, self.out = model, out
-        self.studio = Studio(model, prompts, seeds, out, steps=steps, suite=suite)
-        # Where there are many variants, the notebooks paint fewer prompts.
-        self.few = Studio(model, prompts, seeds, out, steps=steps, suite=min(suite, 1))
+        self.studio = Studio(model, prompts, seeds, out, steps=steps, suite=suite, judges=judges)
+        # Where there are many variants, the notebooks paint fewer of the suite's prompts.
+        fewer = self.studio.mini and suite > 1
+        self.few = Studio(model, prompts, seeds, out, steps=steps, suite=1) if fewer else self.studio
         self.family = self.studio.row.get("family", model)
 
     @cached_property
@@ -75,6 +78,10 @@ class Evidence:
     @cached_property
     def bands(self) -> dict[str, dict[str, list[int]]]:
         return bands_to_change(self.model, self.studio.shown, self.out, **self.studio.call)
+
+    def lacks(self, *scores: str) -> str:
+        """Which of the scores this model's pictures cannot have, and why; empty if they have all of them."""
+        return "; ".join(f"{NAMES[score]}: {why}" for score in scores if (why := self.studio.lacks(score)))
 
     def scores(self, preset: str, of: Mapping) -> pd.DataFrame:
         """Scaled scores of the variants that `of` names, their mean for each prompt and seed; with "duplicates"."""
@@ -164,6 +171,21 @@ class Evidence:
         return float((pd.concat(self.alone.values())["kept low"] > SPARED).mean())
 
 
+def evidence_of(
+    models: Sequence[str], prompts: Sequence[str] | Mapping[str, Sequence[str]], seeds: Sequence[int], out: str | Path,
+    steps: int | None | Mapping[str, int | None] = None, **options: Any,
+) -> dict[str, Evidence]:  # fmt: skip
+    """The evidence of every model of a study, by the name of its folder in `out`.
+
+    `prompts` and `steps` are those of all models, or of each by its name.
+    """
+    own = lambda given, model: given[model] if isinstance(given, Mapping) else given  # noqa: E731
+    return {
+        name: Evidence(model, own(prompts, model), seeds, f"{out}/{name}", steps=own(steps, model), **options)
+        for name, model in ((folder_name(model), model) for model in models)
+    }
+
+
 def load_claims(path: Path = ROOT / "data/claims.yaml") -> dict:
     """The questions and claims; `InputError` for a test that names no score, side or measure that there is."""
     table = yaml.safe_load(path.read_text())
@@ -204,8 +226,9 @@ def verdicts(claim: Mapping, study: Mapping[str, Evidence]) -> list[Verdict]:
 def combined(outcomes: Sequence[Outcome]) -> str:
     """Of a claim's tests: holds if all pass, does not hold if one is refuted, undecided otherwise."""
     results = [outcome.verdict for outcome in outcomes]
-    if FAILS in results:
-        return FAILS
+    for one_is_enough in (FAILS, UNMEASURED):
+        if one_is_enough in results:
+            return one_is_enough
     return HOLDS if results and all(result == HOLDS for result in results) else OPEN
 
 
@@ -213,12 +236,14 @@ def tried(test: Mapping, preset: str, evidence: Evidence, study: Mapping[str, Ev
     """One test on one model."""
     if "measure" in test:
         return MEASURES[test["measure"]](test, evidence, study)
-    score = test["score"]
+    score, other = test["score"], test.get("other", {})
+    of, other_score = other.get("of", test["of"]), other.get("score", score)
+    needed = [score, other_score, *(s for o in (test["of"], of) if "role" in o for s in OVERALL)]
+    if lacking := evidence.lacks(*dict.fromkeys(needed)):
+        return Outcome(f"{named(score, test['of'])} ({lacking})", *[float("nan")] * 3, UNMEASURED)
     values = evidence.scores(preset, test["of"])[score]
     threshold, against = test.get("than"), ""
-    if "other" in test:
-        other = test["other"]
-        of, other_score = other.get("of", test["of"]), other.get("score", score)
+    if other:
         beside = evidence.scores(preset, of)[other_score]
         both = values.index.intersection(beside.index)
         values = values[both] - beside[both]
@@ -232,7 +257,7 @@ def judged(what: str, interval: tuple[float, float, float], side: str, threshold
     """Whether an interval lies above (below) a threshold, beyond it, or across."""
     mean, low, high = interval
     passes, refuted = (low > threshold, high <= threshold) if side == "above" else (high < threshold, low >= threshold)
-    words = f"{what}: {mean:.2f} ({low:.2f} – {high:.2f}), claimed to be {side} {threshold:g}"
+    words = f"{what}: {with_interval(*interval)}, claimed to be {side} {threshold:g}"
     return Outcome(words, mean, low, high, HOLDS if passes else FAILS if refuted else OPEN)
 
 
@@ -281,8 +306,8 @@ def weaker_similarity(test: Mapping, evidence: Evidence, study: Mapping[str, Evi
     """Mean cosine of two layers, less that of the other model where it is smallest."""
     draw = np.random.default_rng(0)
     resampled = {
-        model: np.array([draw.choice(values, len(values)).mean() for _ in range(1000)])
-        for model, values in ((m, one.similarity_draws("cosine", inside_bands=False)) for m, one in study.items())
+        one.model: np.array([draw.choice(values, len(values)).mean() for _ in range(1000)])
+        for one, values in ((one, one.similarity_draws("cosine", inside_bands=False)) for one in study.values())
     }
     own = resampled.pop(evidence.model)
     if not resampled:
@@ -341,5 +366,6 @@ def verdict_table(claims: Sequence[Mapping], found: Sequence[Verdict]) -> pd.Dat
 
 
 def verdict_counts(found: Sequence[Verdict]) -> dict[str, int]:
-    """How many verdicts hold, do not hold and are undecided."""
-    return {kind: sum(verdict.verdict == kind for verdict in found) for kind in (HOLDS, FAILS, OPEN)}
+    """How many verdicts hold, do not hold and are undecided; and are not measured, where there are such."""
+    counts = {kind: sum(verdict.verdict == kind for verdict in found) for kind in (HOLDS, FAILS, OPEN, UNMEASURED)}
+    return {kind: number for kind, number in counts.items() if number or kind != UNMEASURED}

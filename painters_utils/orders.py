@@ -16,9 +16,9 @@ from itertools import chain, groupby
 
 from torch import nn
 
-from .blocks import OneStream, Parallel, Summed
+from .blocks import OneStream, Parallel, Skipped, Summed
 from .errors import InputError
-from .stacks import get_stack, in_place_of
+from .stacks import get_stack, in_place_of, keeps_places
 
 Order = list[int | list[int]]
 
@@ -62,6 +62,9 @@ def layer_order(
         blocks = [
             group([layers[index] for index in step]) if isinstance(step, list) else layers[step] for step in order
         ]
+        if keeps_places(transformer):
+            check_places(order, affected, transformer, stack)
+            blocks = [layer if index in order else Skipped([layer]) for index, layer in enumerate(layers)]
         if affected != "both":
             before, after = unchanged_ends(order, len(layers))
             usual, changed = layers[before : len(layers) - after], blocks[before : len(blocks) - after]
@@ -156,6 +159,16 @@ def check_pairs(order: Order, skips: Sequence[bool], stack: str) -> None:
                 f"{stack} is U-shaped: layer {layer} cannot stand at position {position}, in the other half; keep "
                 f"layers {skips.index(True)}–{len(skips) - 1} at the end, in any order"
             )
+
+
+def check_places(order: Order, affected: str, transformer: nn.Module, stack: str) -> None:
+    """Raise `InputError` unless an order only leaves layers out: in a stack whose positions differ none can move."""
+    joined = any(isinstance(step, list) for step in order)
+    if joined or order != sorted(set(order)) or affected != "both":
+        raise InputError(
+            f"{type(transformer).__name__} gives every position of {stack} something of its own, so that a layer "
+            "elsewhere would run with another layer's: layers can be left out, not moved, repeated or joined"
+        )
 
 
 def check_index(index: int, depth: int, stack: str) -> None:

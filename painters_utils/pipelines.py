@@ -1,9 +1,11 @@
 """Load a model by name and paint prompts with it: the same noise for the same prompt and seed, always."""
 
 import hashlib
-import json
-from collections.abc import Sequence
+import inspect
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import torch
@@ -13,32 +15,84 @@ from PIL import Image, ImageDraw
 from safetensors import SafetensorError
 from tqdm.auto import tqdm
 
-from .catalog import ROOT, check_words, model_row, require_positive
-from .errors import InputError
+from .catalog import ROOT, check_words, loading, model_row, require_positive
+from .errors import InputError, unknown
+from .hub import commit, explained, read_json
+from .machine import check_machine, quantization, require_memory, too_large
+from .skeleton import check_supported
 
 diffusers_logging.set_verbosity_error()
 
 
-def load_pipeline(name: str, dtype: torch.dtype = torch.float32, device: str | None = None) -> DiffusionPipeline:
-    """The model's stock diffusers pipeline, on the GPU if there is one. Reads safetensors only, never a model hub.
+def load_pipeline(
+    name: str, dtype: torch.dtype | str | None = None, device: str | None = None, offload: str | None = None,
+    quantize: str | None = None,
+) -> DiffusionPipeline:  # fmt: skip
+    """The model's stock diffusers pipeline, ready to paint. Reads safetensors only and runs no code of a repository.
 
-    Raises `InputError` if the name is unknown or the weights are missing or damaged.
+    `name` is any that `model_row` knows; what is on the model hub is downloaded once, at the row's revision. What is
+    None is as `catalog.loading` says, and then as it suits the machine: float32, on the GPU if there is one.
+    - `offload`: "model" keeps on the GPU only the part that computes (text encoder, transformer, VAE), "sequential"
+      only its layer: slow, and least memory. "none" overrides the table.
+    - `quantize`: "8bit" and "4bit" (bitsandbytes) or "int8" (torchao) for the transformer and every part of more than
+      a billion parameters: less memory, other pictures.
+
+    Raises `InputError`, with the remedy, if the name is unknown, the model cannot be had or is not supported, a package
+    is missing, memory is too little, or weights are missing or damaged.
     """
-    folder = ROOT / model_row(name)["path"]
-    if not (folder / "model_index.json").exists():
-        raise InputError(f"no weights of {name!r} in {folder.relative_to(ROOT)}: train them with `make minis`")
+    row = model_row(name)
+    how = loading(name, dtype=str(dtype).removeprefix("torch.") if dtype else None, device=device, offload=offload,
+                  quantize=quantize)  # fmt: skip
+    how["device"] = how["device"] or ("cuda" if torch.cuda.is_available() else "cpu")
+    check_machine(how)
+    if "repo" in row:
+        source, revision = row["repo"], commit(row["repo"], row["revision"])
+    else:
+        source, revision = ROOT / row["path"], None
+        if not (source / "model_index.json").exists():
+            raise InputError(f"no weights of {name!r} in {row['path']}: train them with `make minis`")
+    if not row.get("mini"):
+        check_supported(name)
+        require_memory(name, how)
+    # What a pipeline was saved without (SD3's T5) must be named when it is loaded.
+    absent = {part: None for part, where in read_json(name, "model_index.json").items() if where == [None, None]}
     try:
-        # What a pipeline was saved without (SD3's T5) must be named when it is loaded.
-        parts = json.loads((folder / "model_index.json").read_text()).items()
-        absent = {part: None for part, where in parts if where == [None, None]}
-        pipe = DiffusionPipeline.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, local_files_only=True, **absent
-        )
+        with explained(source, revision) if revision else nullcontext():
+            pipe = DiffusionPipeline.from_pretrained(
+                source, revision=revision, dtype=getattr(torch, how["dtype"] or "float32"), use_safetensors=True,
+                local_files_only=revision is None, quantization_config=quantization(name, how), **absent,
+            )  # fmt: skip
+    except InputError:
+        raise
+    except torch.OutOfMemoryError as error:
+        raise too_large(name) from error
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise InputError(f"the weights of {name!r} are damaged ({reason}): check them out again or retrain") from error
+        if row.get("mini"):
+            raise InputError(
+                f"the weights of {name!r} are damaged ({reason}): check them out again or retrain"
+            ) from error
+        raise InputError(
+            f"{name!r} cannot be loaded ({reason}): safetensors files are needed, whole and of this diffusers' classes"
+        ) from error
     pipe.set_progress_bar_config(disable=True)
-    return pipe.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if not row.get("mini") and hasattr(getattr(pipe, "vae", None), "enable_slicing"):
+        pipe.vae.enable_slicing()  # large pictures are decoded one at a time
+    return placed(pipe, name, how)
+
+
+def placed(pipe: DiffusionPipeline, name: str, how: Mapping[str, Any]) -> DiffusionPipeline:
+    """The pipeline on its device, or waiting in memory where it is offloaded."""
+    try:
+        if how["offload"] == "model":
+            pipe.enable_model_cpu_offload(device=how["device"])
+        elif how["offload"] == "sequential":
+            pipe.enable_sequential_cpu_offload(device=how["device"])
+        else:
+            pipe.to(how["device"])
+    except torch.OutOfMemoryError as error:
+        raise too_large(name) from error
+    return pipe
 
 
 def remember_texts(pipe: DiffusionPipeline) -> DiffusionPipeline:
@@ -46,10 +100,14 @@ def remember_texts(pipe: DiffusionPipeline) -> DiffusionPipeline:
 
     The same prompts are painted under every variant, and a text encoder such as T5 costs as much as several steps.
     """
+    if not hasattr(pipe, "encode_prompt"):
+        return pipe
     encode, known = pipe.encode_prompt, {}
 
     def encode_once(*args: object, **kwargs: object) -> object:
         key = repr((args, kwargs))
+        if any(isinstance(value, torch.Tensor) for value in (*args, *kwargs.values())):
+            return encode(*args, **kwargs)  # printed, two of them can look alike
         if key not in known:
             known[key] = encode(*args, **kwargs)
         return known[key]
@@ -84,6 +142,7 @@ def paint(
     another shape add up in another order (differences of at most 2 of 255 grey levels, see the tests).
     """
     check_prompts(pipe, prompts)
+    check_call(pipe, call)
     if not seeds:
         raise InputError("no seeds: give at least one, as in [0]")
     for seed in seeds:
@@ -96,10 +155,32 @@ def paint(
         for start in range(0, len(jobs), batch):
             part = jobs[start : start + batch]
             generators = [noise_generator(prompt, seed) for prompt, seed in part]
-            images = pipe(prompt=[prompt for prompt, _ in part], generator=generators, output_type="pt", **call).images
+            try:
+                output = pipe(**asked([prompt for prompt, _ in part], call), generator=generators, output_type="pt")
+            except torch.OutOfMemoryError as error:
+                raise too_large(type(pipe).__name__) from error
+            if not isinstance(images := getattr(output, "images", None), torch.Tensor) or images.ndim != 4:
+                raise InputError(f"{type(pipe).__name__} returned no pictures but {', '.join(output)}: choose another")
             pictures += [_picture(*job, image) for job, image in zip(part, images, strict=True)]
             progress.update(len(part))
     return pictures
+
+
+def asked(prompts: Sequence[str], call: Mapping[str, Any]) -> dict[str, Any]:
+    """How a pipeline is called for some prompts: one negative prompt stands for as many."""
+    negative = call.get("negative_prompt")
+    many = {"negative_prompt": [negative] * len(prompts)} if isinstance(negative, str) else {}
+    return {**call, **many, "prompt": list(prompts)}
+
+
+def check_call(pipe: DiffusionPipeline, call: Mapping[str, Any]) -> None:
+    """Refuse settings that a pipeline does not know, with those that it does."""
+    known = inspect.signature(type(pipe).__call__).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
+        return
+    for key in call:
+        if key not in known:
+            raise unknown(f"setting of {type(pipe).__name__}", key, [name for name in known if name != "self"])
 
 
 def _picture(prompt: str, seed: int, image: torch.Tensor) -> Picture:
@@ -123,7 +204,7 @@ def _not_a_number(width: int, height: int) -> Image.Image:
 
 def check_prompts(pipe: DiffusionPipeline, prompts: Sequence[str]) -> None:
     """Refuse what a model cannot read: an empty prompt; for a mini also unknown words and too long a prompt."""
-    tokenizer = getattr(pipe, "tokenizer_2", None) or pipe.tokenizer
+    tokenizer = getattr(pipe, "tokenizer_2", None) or getattr(pipe, "tokenizer", None)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     check_words(prompts, backend)
 

@@ -23,21 +23,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .blocks import INPUTS
+from .blocks import INPUTS, StandIn, named_inputs
 from .errors import InputError, unknown
 from .stacks import find_stacks, in_place_of
 
 AVERAGES = ("after", "inputs", "timesteps", "both")
+TIMESTEPS, LATENTS = ("timestep", "timesteps", "t"), ("hidden_states", "x")  # what transformers call them
 CHUNK = 2**17  # values of one layer compared in one float32 product: keeps rounding and temporaries small
 
 
 @contextmanager
 def record_activations(
     transformer: nn.Module,
-    guided: bool = False,
+    guided: bool | None = False,
     averages: Sequence[str] = AVERAGES,
     measure: str = "cosine",
     stacks: Sequence[str] | None = None,
+    most_tokens: int | None = None,
 ) -> Iterator["Recording"]:
     """Record every layer the transformer runs while the context is open; yields the `Recording`.
 
@@ -46,15 +48,16 @@ def record_activations(
 
     `guided`: the batch is [unconditional, conditional] halves, as the pipelines of SD3 and AuraFlow join them when
     they guide (both hold the same latents, which is checked); the halves are kept apart. Otherwise the whole batch is
-    "conditional". (Pipelines that call the transformer once for each half, as FLUX does for `true_cfg_scale`, cannot
-    be told apart and are not supported.)
+    "conditional". None finds out by the latents of the first step. Pipelines that call the transformer once for each
+    half, as FLUX does for `true_cfg_scale`, begin with the conditional one; that one is recorded, the other is not.
 
     `averages`: what to average before layers are compared.
       "after"      nothing: compare the layers in every picture at every timestep, then average the similarities.
       "inputs"     the activations of the prompts of one call, at every timestep. Prompts that are to be averaged must
                    be in flight together; the matrices of several calls are averaged, weighted by their prompts.
-      "timesteps"  the activations of one picture over the steps of its call. A call has ended when the timestep does
-                   not go down, when the batch changes, or when the recording closes.
+      "timesteps"  the activations of one picture over the steps of its call. A call has ended when the timestep stays
+                   or turns back (most pipelines count down to 0, Lumina and Z-Image up), when the batch changes, or
+                   when the recording closes.
       "both"       the activations of all prompts and timesteps of all calls; there once the recording has closed.
 
     `measure`: a few massive channels that grow with depth can look like a shared space, so others stand beside
@@ -67,7 +70,10 @@ def record_activations(
       "update cosine"   cosine of what the two layers *add* to the stream: their outputs less their inputs. `norms` are
                         then the lengths of the updates.
 
-    `stacks`: names of the stacks to record; all of them unless given.
+    `stacks`: names of the stacks to record; all of them unless given. Stacks without an image, a text or a joint
+    stream in common (Lumina's and Z-Image's refiners) have streams of their own, named after them.
+
+    `most_tokens`: compare no more tokens of a stream than that, evenly spaced; all of them unless given.
 
     Memory, whatever the number of steps and calls, beside the matrices: activations of the step in flight in the
     model's dtype, and in float32 one sum per picture for "timesteps", one per half for "inputs" and for "both", each
@@ -87,7 +93,7 @@ def record_activations(
             if name not in choices:
                 raise unknown(kind, name, choices)
 
-    recorder = Recorder(Recording(guided=guided, measure=measure), averages)
+    recorder = Recorder(Recording(guided=guided, measure=measure), averages, most_tokens)
     recorder.taps = {
         stack: [Tap(block, (stack, position), recorder) for position, block in enumerate(getattr(transformer, stack))]
         for stack in known
@@ -120,6 +126,7 @@ class Recording:
     guided: bool
     measure: str = "cosine"
     finite: bool = True  # False once any activation was NaN or infinite
+    rising: bool = False  # True if the timestep goes up as the noise goes down
     streams: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
     # (stream, what): {timestep: [sum (halves, layers, ...), weight]}; what runs over timesteps has the one key 0, and
     # "picture" the picture's number in place of the timestep
@@ -128,7 +135,8 @@ class Recording:
     @property
     def timesteps(self) -> list[float]:
         """The timesteps recorded, noisiest first, as the model is given them: FLUX and AuraFlow 1–0, SD3 1000–0."""
-        return sorted({t for (_, what), rows in self.sums.items() if what == "norm" for t in rows}, reverse=True)
+        found = {t for (_, what), rows in self.sums.items() if what == "norm" for t in rows}
+        return sorted(found, reverse=not self.rising)
 
     def layers(self, stream: str, stack: str | None = None) -> list[tuple[str, int]]:
         """What the rows of a stream's matrix are: (stack, position at which the block ran)."""
@@ -165,7 +173,8 @@ class Recording:
 
     def save(self, path: str | Path) -> None:
         """Write everything to one .npz file of plain numbers and text, for `Recording.load`."""
-        about = dict(guided=self.guided, measure=self.measure, finite=self.finite, streams=self.streams)
+        names = ("guided", "measure", "finite", "rising", "streams")
+        about = {name: getattr(self, name) for name in names}
         arrays = {}
         for (stream, what), rows in self.sums.items():
             arrays[f"{stream}|{what}|timesteps"] = np.array(list(rows))
@@ -206,7 +215,7 @@ class Recording:
             raise InputError(
                 f"average {what!r} was not recorded: name it in `averages`, and read it after the recording has closed"
             )
-        ordered = [rows[timestep] for timestep in sorted(rows, reverse=True)]
+        ordered = [rows[timestep] for timestep in sorted(rows, reverse=not self.rising or what == "picture")]
         totals = np.stack([total[halves.index(half)] for total, _ in ordered])
         for axis in range(1, totals.ndim):
             totals = totals.take(picked, axis)
@@ -230,60 +239,64 @@ class Recording:
 # -- recording ----------------------------------------------------------------------------------------------
 
 
-class Tap(nn.Module):
+class Tap(StandIn):
     """A block that shows the recorder what it returns.
 
     Not a forward hook: those on a compiled block are compiled away.
     """
 
     def __init__(self, block: nn.Module, place: tuple[str, int], recorder: "Recorder") -> None:
-        super().__init__()
-        self.block, self.place, self.recorder = block, place, recorder
+        super().__init__([block])
+        self.place, self.recorder = place, recorder
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        output = self.block(*args, **kwargs)
-        self.recorder.take(self, dict(zip(INPUTS, args, strict=False)) | kwargs, output)
+        output = self.blocks[0](*args, **kwargs)
+        self.recorder.take(self, named_inputs(self, args, kwargs), output)
         return output
-
-    def __getattr__(self, name: str) -> Any:
-        """The block's own attributes too: SD3's forward asks its blocks for `context_pre_only`."""
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(super().__getattr__("block"), name)
 
 
 class Recorder:
     """Collects the blocks' outputs of one step, compares the layers when it ends, and keeps only the results."""
 
-    def __init__(self, recording: "Recording", averages: Sequence[str]) -> None:
+    def __init__(self, recording: "Recording", averages: Sequence[str], most_tokens: int | None = None) -> None:
         self.recording = recording
         self.averages = averages
+        self.most_tokens = most_tokens
         self.taps: dict[str, list[Tap]] = {}
         self.streams: dict[str, Stream] = {}
         self.carried: dict[Tap, list[tuple[int, Stream, int]]] | None = None  # [(element of the output, stream, layer)]
         self.timestep = 0.0  # of the step in flight
+        self.latents: Any = None  # what it denoises
+        self.other_half = False  # the step in flight was recorded already, with the prompt; this is without
         self.runs = 0  # blocks that have run in it
         self.taken: list[tuple[Tap, dict[str, Any], Any]] = []  # their inputs and outputs, in the first step only
         self.step_before: tuple[float, int] | None = None  # timestep and batch
+        self.direction = 0.0  # in which the timestep goes in the call in flight; 0 if that is not known yet
         self.pictures = 0  # painted before the call in flight
 
     def begin_step(self, transformer: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         inputs = signature(type(transformer).forward).bind_partial(transformer, *args, **kwargs).arguments
-        if inputs.get("timestep") is None:
+        timestep, latents = first_of(inputs, TIMESTEPS), first_of(inputs, LATENTS)
+        if timestep is None:
             raise InputError(f"{type(transformer).__name__} was given no `timestep`: only denoisers are recorded")
-        latents = inputs.get("hidden_states")
-        if self.recording.guided and not torch.equal(*torch.tensor_split(latents, 2)):
+        if self.recording.guided is None:
+            self.recording.guided = same_halves(latents)
+        if self.recording.guided and not same_halves(latents):
             raise InputError(
                 f"a batch of {len(latents)} whose halves are not the same latents is not guided: set guided=False"
             )
-        self.timestep = float(torch.as_tensor(inputs["timestep"]).flatten()[0])
+        self.timestep = float(torch.as_tensor(timestep).flatten()[0])
+        again = self.step_before is not None and self.timestep == self.step_before[0]
+        self.other_half = again and same(latents, self.latents)
+        self.latents = latents
         self.runs = 0
         self.taken.clear()
 
     def take(self, tap: Tap, inputs: dict[str, Any], output: Any) -> None:
         """One block has run. Which stream is which shows when the next has its inputs, so the first step waits."""
         self.runs += 1
+        if self.other_half:
+            return
         if self.carried is None:
             self.taken.append((tap, inputs, output))
         else:
@@ -291,31 +304,43 @@ class Recorder:
 
     def store(self, tap: Tap, inputs: dict[str, Any], output: Any) -> None:
         for element, stream, layer in self.carried[tap]:
-            tokens = elements(output)[element]
+            tokens = self.some(elements(output)[element])
             if self.recording.measure == "update cosine":
-                tokens = tokens - inputs["encoder_hidden_states" if stream.name == "text" else "hidden_states"]
+                given = inputs["encoder_hidden_states" if stream.name == "text" else "hidden_states"]
+                tokens = tokens - self.some(given)
             stream.put(layer, tokens, tap.place)
+
+    def some(self, tokens: Tensor) -> Tensor:
+        """`most_tokens` at most of (B, N, D), evenly spaced."""
+        return tokens[:, :: -(-tokens.shape[1] // self.most_tokens)] if self.most_tokens else tokens
 
     def end_step(self, *_: Any) -> None:
         """The transformer has run through: compare what its blocks returned."""
         if self.runs != sum(map(len, self.taps.values())):
             raise InputError("the blocks were exchanged while recording: open the recording inside `layer_order`")
+        if self.other_half:
+            return
         with plain_tensors():
             if self.carried is None:
                 self.assign_streams()
             if not self.streams:
                 raise InputError("no block returns tokens, (batch, tokens, channels): choose others with `stacks`")
             batch = len(next(iter(self.streams.values())).now)
-            if self.step_before and not (self.timestep < self.step_before[0] and batch == self.step_before[1]):
-                self.end_call()
-                self.pictures += self.step_before[1] // self.halves
+            if self.step_before:
+                change = self.timestep - self.step_before[0]
+                if batch == self.step_before[1] and change and change * self.direction >= 0:
+                    self.direction, self.recording.rising = change, change > 0
+                else:
+                    self.end_call()
+                    self.pictures += self.step_before[1] // self.halves
+                    self.direction = 0.0
             for stream in self.streams.values():
                 self.compare(stream, self.timestep)
         self.step_before = self.timestep, batch
 
     def assign_streams(self) -> None:
         """After the first step: say which element of each output is which stream, and make room for the streams."""
-        names = stream_names(self.taken)
+        names = apart(self.taken, stream_names(self.taken))
         self.carried = {tap: [] for tap, _, _ in self.taken}
         for (tap, _, output), named in zip(self.taken, names, strict=True):
             for element, name in named.items():
@@ -425,6 +450,25 @@ def plain_tensors() -> Iterator[None]:
 # -- streams ------------------------------------------------------------------------------------------------
 
 
+def first_of(inputs: Mapping[str, Any], names: Sequence[str]) -> Any:
+    """The first of these arguments that was given."""
+    return next((inputs[name] for name in names if inputs.get(name) is not None), None)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two latents, tensors or lists of tensors, are equal."""
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return torch.equal(one, other)
+    both_lists = isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other)
+    return both_lists and all(same(*pair) for pair in zip(one, other, strict=True))
+
+
+def same_halves(latents: Any) -> bool:
+    """Whether a batch holds the same latents twice."""
+    middle, odd = divmod(len(latents), 2)
+    return not odd and same(latents[:middle], latents[middle:])
+
+
 def elements(output: Any) -> Sequence[Any]:
     return output if isinstance(output, tuple | list) else (output,)
 
@@ -449,6 +493,19 @@ def stream_names(taken: Sequence[tuple[Tap, dict[str, Any], Any]]) -> list[dict[
         stack, position = taken[names.index(None)][0].place
         raise InputError(f"cannot tell text from image in {stack} {position}: use unequal numbers of tokens")
     return [pairs[0] if named is None else named for named in names]
+
+
+def apart(taken: Sequence[tuple[Tap, dict[str, Any], Any]], names: list[dict[int, str]]) -> list[dict[int, str]]:
+    """The same names, but those of each stack its own where one name stands for other tokens in other stacks."""
+    shapes: dict[str, dict[str, tuple]] = {}
+    for (tap, _, output), named in zip(taken, names, strict=True):
+        for element, name in named.items():
+            shapes.setdefault(name, {}).setdefault(tap.place[0], tuple(elements(output)[element].shape[1:]))
+    mixed = {name for name, of in shapes.items() if len(set(of.values())) > 1}
+    return [
+        {element: tap.place[0] if name in mixed else name for element, name in named.items()}
+        for (tap, _, _), named in zip(taken, names, strict=True)
+    ]
 
 
 def named_streams(

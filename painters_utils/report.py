@@ -1,7 +1,8 @@
 """Make the page: an article told with the numbers of a finished study, and every executed notebook one click away.
 
 `python -m painters_utils.report default` reads results/default/ and writes report/index.html, report/notebooks/ and
-figures/. The words are in report/template/, the sentences with numbers in `story.py`.
+figures/, file by file: none of them is missing or half-written at any moment. The words are in report/template/, the
+sentences with numbers in `story.py`.
 """
 
 import argparse
@@ -10,7 +11,6 @@ import copy
 import json
 import os
 import re
-import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,10 +22,12 @@ from nbconvert import HTMLExporter
 from nbconvert.preprocessors import TagRemovePreprocessor
 
 from . import story
-from .catalog import ROOT, model_row
-from .config import Study, load_study
+from .catalog import ROOT, folder_name, model_row
+from .config import PUBLISHED, Study, load_study
+from .costs import cost_chapters
 from .drawings import order_svg, stacks_svg
 from .errors import InputError
+from .files import digest, whole
 from .findings import load_claims
 from .results import read_numbers
 from .strategies import build_order
@@ -51,12 +53,14 @@ def build_page(study: Study) -> Path:
 
     Raises `InputError` if a notebook or its numbers are missing, or the page grows beyond LIMIT.
     """
-    notebooks = {model: study.notebooks for model in study.models} | {"study": [study.summary]}
+    names = {folder_name(model): model for model in study.models}
+    notebooks = {name: study.notebooks_of(model) for name, model in names.items()} | {"study": [study.summary]}
     documents = {(who, name): executed(study, who, name) for who, names in notebooks.items() for name in names}
     figures = {key: figures_of(document) for key, document in documents.items()}
-    models = [{"name": model, **model_row(model), "remark": remark(model)} for model in study.models]
+    blank = {"original": "", "mini": False}  # what a row need not say
+    models = [blank | {"name": name, "right": right_share(model)} | model_row(model) for name, model in names.items()]
     titles = {model["name"]: model["title"] for model in models}
-    numbers = {model: {name: read_numbers(study.out / model, name) for name in study.notebooks} for model in titles}
+    numbers = {who: {name: read_numbers(study.out / who, name) for name in notebooks[who]} for who in titles}
     findings = read_numbers(study.out / "study", study.summary)
 
     def figure(who: str, name: str) -> Markup:
@@ -76,29 +80,31 @@ def build_page(study: Study) -> Path:
     html = jinja.get_template("page.html.j2").render(
         study=study, models=models, titles=titles, numbers=numbers, findings=findings, story=story, figure=figure,
         compare=compare, style=(TEMPLATE / "page.css").read_text(), script=(TEMPLATE / "page.js").read_text(),
-        mini=any(model.get("mini") for model in models), claims=load_claims(), stacks_svg=stacks_svg,
+        minis=[model for model in models if model.get("mini")], claims=load_claims(), stacks_svg=stacks_svg,
         drawn={name: Markup(order_svg(build_order(s, 8, **o), 8, f"{name}: {build_order(s, 8, **o)}"))
                for name, (s, o) in DRAWN.items()},
         names={name: title_of(document) for (_, name), document in documents.items()},
         chapters=[(who, name, title_of(document)) for (who, name), document in documents.items()],
+        costs=cost_chapters(),
     )  # fmt: skip
     if len(html.encode()) > LIMIT:
         raise InputError(
             f"the page has {len(html) / 1e6:.1f} MB, {LIMIT / 1e6:.0f} at most: study fewer models or prompts"
         )
-    write_figures(study, figures)
     pages = study.page.parent / "notebooks"
-    shutil.rmtree(pages, ignore_errors=True)
+    files = {
+        study.figures / who / f"{name}.webp": base64.b64decode(data)
+        for (who, _), some in figures.items()
+        for name, (data, _) in some.items()
+    }
     template = jinja.get_template("notebook.html.j2")
     for (who, name), document in documents.items():
         body = chapter(document, os.path.relpath(study.figures / who, pages / who))
         page = template.render(title=title_of(document), who=titles.get(who, "All models"), name=name, body=body)
-        (pages / who).mkdir(parents=True, exist_ok=True)
-        (pages / who / f"{name}.html").write_text(page)
-    (pages / "page.css").write_text((TEMPLATE / "page.css").read_text())
-    unfinished = study.page.with_suffix(".part")
-    unfinished.write_text(html)
-    os.replace(unfinished, study.page)
+        files[pages / who / f"{name}.html"] = page.encode()
+    files[pages / "page.css"] = (TEMPLATE / "page.css").read_bytes()
+    files[study.page] = html.encode()
+    publish(study, files)
     return study.page
 
 
@@ -146,13 +152,21 @@ def chapter(document: nbformat.NotebookNode, figures: str) -> Markup:
     return Markup(exporter.from_notebook_node(document)[0])
 
 
-def write_figures(study: Study, figures: Mapping[tuple[str, str], Mapping[str, tuple[str, str]]]) -> None:
-    """The figures as files, a folder for each model; those of an earlier run that are no longer shown go."""
-    shutil.rmtree(study.figures, ignore_errors=True)
-    for (who, _), some in figures.items():
-        (study.figures / who).mkdir(parents=True, exist_ok=True)
-        for name, (data, _) in some.items():
-            (study.figures / who / f"{name}.webp").write_bytes(base64.b64decode(data))
+def publish(study: Study, files: Mapping[Path, bytes]) -> None:
+    """Write the files, each of them whole; figures and pages of an earlier run that are not among them go.
+
+    Their digests come last, for the next run to know whether the page is whole.
+    """
+    for path, content in files.items():
+        with whole(path) as unfinished:
+            unfinished.write_bytes(content)
+    earlier = [*study.figures.glob("*/*.webp"), *study.page.parent.glob("notebooks/*/*.html")]
+    for path in set(earlier) - set(files):
+        path.unlink()
+        if not any(path.parent.iterdir()):
+            path.parent.rmdir()
+    with whole(study.out / PUBLISHED) as unfinished:
+        unfinished.write_text(json.dumps({str(path): digest(path) for path in files}))
 
 
 def strips(folder: Path) -> list[tuple[str, str]]:
@@ -164,16 +178,13 @@ def strips(folder: Path) -> list[tuple[str, str]]:
     return [(name, base64.b64encode((folder / file).read_bytes()).decode()) for name, file in names.items()]
 
 
-def remark(model: str) -> str:
-    """How well a mini follows its prompts, in one sentence with the number measured of its weights."""
-    path = ROOT / model_row(model)["path"] / "scores.json"
-    if not path.exists():
-        return ""
+def right_share(model: str) -> str:
+    """How many of a mini's pictures of the prompt suite show everything asked for: "66 % (59 – 73 %)"."""
+    row = model_row(model)
+    if not row.get("mini") or not (path := ROOT / row["path"] / "scores.json").exists():
+        return "an unmeasured share"
     strict = json.loads(path.read_text())["strict"]
-    return (
-        f"Of its pictures of the prompt suite, {100 * strict['mean']:.0f} % show everything that was asked for "
-        f"(95 % interval {100 * strict['low']:.0f} – {100 * strict['high']:.0f} %)."
-    )
+    return "{:.0f} % ({:.0f} – {:.0f} %)".format(*(100 * strict[key] for key in ("mean", "low", "high")))
 
 
 def bold(text: str) -> Markup:
@@ -184,11 +195,11 @@ def bold(text: str) -> Markup:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("profile", nargs="?", default="default", help="the profile whose results make the page")
-    parser.add_argument("--settings", default="{}", help="JSON: models, notebooks, seeds, steps as they were run")
+    parser.add_argument("--settings", default="{}", help="JSON: models, notebooks, seeds, steps, out as they were run")
     args = parser.parse_args(arguments)
     try:
         build_page(load_study(args.profile, **json.loads(args.settings)))
-    except InputError as error:
+    except (InputError, OSError) as error:
         sys.exit(f"error: {error}")
 
 

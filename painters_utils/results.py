@@ -4,37 +4,39 @@ A relative `out` is taken from the repository's root, so that JupyterLab and pap
 """
 
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from html import escape
 from pathlib import Path
 
 import numpy as np
 from IPython.display import Markdown, display
 from PIL import Image
 
-from .catalog import ROOT, fingerprint
+from .catalog import ROOT, fingerprint, loading, model_depths
 from .errors import InputError
+from .files import whole
 from .pipelines import Picture, load_pipeline, paint
 from .recorder import AVERAGES, MEASURES, Recording, record_activations
 from .store import DAMAGED
 
 SEEDS = [0, 1, 2]  # of the pictures that are recorded
+MOST_TOKENS = 512  # that are compared: all of a mini's, an eighth of FLUX's at one megapixel, whose memory they are
 
 
 def say(text: str) -> None:
-    """Show a sentence as prose, for what is only known once the notebook has run."""
-    display(Markdown(text))
+    """Show a sentence as prose, for what is only known once the notebook has run: Markdown without HTML and links.
+
+    A model's name or a prompt may be in it, and neither may run a script on the page.
+    """
+    display(Markdown(escape(text, quote=False).replace("[", "&#91;")))
 
 
 def save_numbers(out: str | Path, notebook: str, numbers: dict) -> None:
     """Write what a notebook found to `{out}/{notebook}.json`; the page's prose and other notebooks read it there."""
-    path = ROOT / out / f"{notebook}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part")
-    unfinished.write_text(json.dumps(numbers, indent=1, ensure_ascii=False))
-    os.replace(unfinished, path)
+    with whole(ROOT / out / f"{notebook}.json") as unfinished:
+        unfinished.write_text(json.dumps(numbers, indent=1, ensure_ascii=False))
 
 
 def read_numbers(out: str | Path, notebook: str) -> dict:
@@ -58,6 +60,7 @@ def recorded(model: str, prompts: Sequence[str], out: str | Path, **call: object
     folder, note = ROOT / out / "recordings", ROOT / out / "recordings/about.json"
     paths = {measure: folder / f"{measure.replace(' ', '-')}.npz" for measure in MEASURES}
     asked = {"model": model, "weights": fingerprint(model), "prompts": list(prompts), "seeds": SEEDS, **call}
+    asked |= {key: value for key in ("dtype", "quantize") if (value := loading(model)[key])}
     asked = json.loads(json.dumps(asked))
     try:
         if json.loads(note.read_text()) == asked:
@@ -65,14 +68,14 @@ def recorded(model: str, prompts: Sequence[str], out: str | Path, **call: object
     except DAMAGED:
         pass  # not there, half-written or damaged: what is on disk is no result
     pipe = load_pipeline(model)
-    # FLUX reads its guidance scale as a number; SD3 and AuraFlow join an unconditional half to the batch.
-    guided = call.get("guidance_scale", 0) > 1 and "guidance_embeds" not in pipe.transformer.config
+    options = dict(guided=None, stacks=list(model_depths(model)), most_tokens=MOST_TOKENS)
     with ExitStack() as open_now:
         recordings = {
             measure: open_now.enter_context(
                 record_activations(
-                    pipe.transformer, guided, AVERAGES if measure == "cosine" else ("after",), measure=measure
-                )
+                    pipe.transformer, averages=AVERAGES if measure == "cosine" else ("after",), measure=measure,
+                    **options,
+                )  # fmt: skip
             )
             for measure in MEASURES
         }
@@ -87,12 +90,14 @@ def recorded(model: str, prompts: Sequence[str], out: str | Path, **call: object
 
 
 def streams_by_stack(recording: Recording) -> dict[str, str]:
-    """The stream of each stack that carries the picture: image, or joint where it is one with the text."""
+    """The stream of each stack that carries the picture: image, or joint where it is one with the text.
+
+    A stack that shares no stream with others has one of its own name.
+    """
     streams: dict[str, str] = {}
-    for stream in ("image", "joint"):
-        if stream in recording.streams:
-            for stack in dict(recording.layers(stream)):
-                streams.setdefault(stack, stream)
+    for stream in sorted(recording.streams, key=lambda name: {"image": 0, "text": 2}.get(name, 1)):
+        for stack in dict(recording.layers(stream)):
+            streams.setdefault(stack, stream)
     return streams
 
 
@@ -102,6 +107,7 @@ def similarity_by_stack(recording: Recording) -> dict[str, np.ndarray]:
 
 
 STRIP = 3  # pictures to a row: large enough on a phone
+STRIP_SIDE = 192  # px: larger pictures are shrunk, the page holds hundreds
 
 
 def save_strips(out: str | Path, notebook: str, strips: Mapping[str, Sequence[Picture]]) -> None:
@@ -111,11 +117,12 @@ def save_strips(out: str | Path, notebook: str, strips: Mapping[str, Sequence[Pi
     folder.mkdir(parents=True)
     names = {}
     for number, (name, pictures) in enumerate(strips.items()):
-        width, height = pictures[0].image.size
+        shrink = min(1, STRIP_SIDE / max(pictures[0].image.size))
+        width, height = (round(side * shrink) for side in pictures[0].image.size)
         columns, rows = min(STRIP, len(pictures)), -(-len(pictures) // STRIP)
         strip = Image.new("RGB", (width * columns, height * rows), "white")
         for i, picture in enumerate(pictures):
-            strip.paste(picture.image, (i % STRIP * width, i // STRIP * height))
+            strip.paste(picture.image.resize((width, height), Image.LANCZOS), (i % STRIP * width, i // STRIP * height))
         names[name] = f"{number:02}.webp"
         strip.save(folder / names[name], quality=80, method=6)
     (folder / "names.json").write_text(json.dumps(names, ensure_ascii=False))

@@ -27,10 +27,26 @@ def find_stacks(transformer: nn.Module) -> dict[str, nn.ModuleList]:
         if alike and any("att" in part.lower() for part, _ in child[0].named_modules()):
             stacks[name] = child
     if not stacks:
+        has = ", ".join(f"{name} ({type(child).__name__})" for name, child in transformer.named_children())
         raise InputError(
-            f"{type(transformer).__name__} has no list of blocks to work on: give a DiT such as FLUX or SD3"
+            f"{type(transformer).__name__} has no list of blocks to work on: give a DiT such as FLUX or SD3 (found: "
+            f"{has or 'no parts'})"
         )
     return stacks
+
+
+# Transformers that give each position of their stacks something of its own: a modulation (Chroma), a layer of the text
+# encoder (HiDream, Bria Fibo), a kind of attention, a partner in another stack. `architectures.py` finds them out.
+POSITIONED = (
+    "AceStepTransformer1DModel", "BriaFiboTransformer2DModel", "ChromaTransformer2DModel", "ConsisIDTransformer3DModel",
+    "HiDreamImageTransformer2DModel", "LatteTransformer3DModel", "WanAnimateTransformer3DModel",
+    "WanVACETransformer3DModel",
+)  # fmt: skip
+
+
+def keeps_places(transformer: nn.Module) -> bool:
+    """Whether the transformer's layers can be left out only, because each position has something of its own."""
+    return type(transformer).__name__ in POSITIONED
 
 
 def get_stack(transformer: nn.Module, stack: str) -> nn.ModuleList:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,10 +11,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from .files import whole
 from .pipelines import Picture
 
 # What numpy and json raise on a file that is missing, cut short or no archive at all.
-DAMAGED = (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error)
+DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, BadZipFile, zlib.error)
 Kept = tuple[list[Picture], pd.DataFrame]
 
 
@@ -39,16 +39,13 @@ class Store:
 
 def write(path: Path, pictures: Sequence[Picture], table: pd.DataFrame) -> None:
     """One .npz of plain numbers and text; it appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     about = {
         "pictures": [[p.prompt, p.seed, p.finite] for p in pictures],
         "columns": {str(name): table[name].tolist() for name in table},
     }
     pixels = np.stack([np.asarray(p.image) for p in pictures]) if pictures else np.zeros(0, np.uint8)
-    unfinished = path.with_suffix(f".{os.getpid()}.part")
-    with open(unfinished, "wb") as file:
+    with whole(path) as unfinished, open(unfinished, "wb") as file:
         np.savez_compressed(file, pixels=pixels, about=json.dumps(about))
-    os.replace(unfinished, path)
 
 
 def read(path: Path) -> Kept:

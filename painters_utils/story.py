@@ -6,11 +6,13 @@ import numpy as np
 
 from .chapter import verdict
 from .charts import CATASTROPHIC, NAMES
+from .compare import with_interval
 from .figures import short
-from .findings import FAILS, HOLDS, OPEN
+from .findings import FAILS, HOLDS, OPEN, UNMEASURED
 from .variants import TITLES
 
 Rows = Sequence[Mapping]
+ENDS = ("mean", "low", "high")
 
 
 def opening(numbers: Mapping[str, Mapping], findings: Mapping, titles: Mapping[str, str]) -> list[str]:
@@ -58,15 +60,19 @@ def opening(numbers: Mapping[str, Mapping], findings: Mapping, titles: Mapping[s
     lines.append(
         f"**{head if there else 'Layers form no groups'}**, beyond what neighbours always share. How grouped they are: "
         + ", ".join(
-            f"{titles[m]} {grouped[m]['mean']:.2f} ({grouped[m]['low']:.2f} – {grouped[m]['high']:.2f})" for m in order
+            f"{titles[m]} {with_interval(*(grouped[m][key] for key in ENDS))}" for m in order
         )
         + ", where 0 is chance."
     )
     counts = findings["counts"]
+    if not findings["claims"]:
+        return [*lines, "**The article's 26 claims are about other models**, so none is put to the test."]
+    tested, untested = sum(counts[kind] for kind in (HOLDS, FAILS, OPEN)), counts.get(UNMEASURED, 0)
     lines.append(
-        f"**Of the article's 26 claims, put to the test {sum(counts.values())} times** (on each model they speak of, "
+        f"**Of the article's 26 claims, put to the test {tested} times** (on each model they speak of, "
         f"on the author's layer orders and on matched ones), {counts[HOLDS]} hold, {counts[FAILS]} do not and "
         f"{counts[OPEN]} stay undecided. For {len(findings['differ'])} the verdict depends on which layers were chosen."
+        + (f" Another {untested} times a claim could not be measured." if untested else "")
     )
     return lines
 
@@ -102,7 +108,7 @@ def label(row: Mapping) -> str:
 
 def kept(row: Mapping, score: str = "kept") -> str:
     """ "0.93 (0.90 – 0.97)"."""
-    return f"{row[score]:.2f} ({row[f'{score} low']:.2f} – {row[f'{score} high']:.2f})"
+    return with_interval(*(row[score + end] for end in ("", " low", " high")))
 
 
 def answers(findings: Mapping, question: str, titles: Mapping[str, str]) -> list[dict]:
@@ -112,7 +118,8 @@ def answers(findings: Mapping, question: str, titles: Mapping[str, str]) -> list
         if found["claim"] == question:
             first = found["outcomes"][0]
             measured = first["mean"] is not None  # a score that the model itself does not have is no number
-            value = f"{first['mean']:.2f} ({first['low']:.2f} – {first['high']:.2f})" if measured else "not measured"
+            value = with_interval(*(first[key] for key in ENDS)) if measured else "not measured"
+            value = "" if found["verdict"] == UNMEASURED else value  # said already
             words = "; ".join(outcome["words"] for outcome in found["outcomes"])
             rows.append({"title": titles[found["model"]], "verdict": found["verdict"], "value": value, "words": words})
     return rows
@@ -140,8 +147,9 @@ def claim_rows(claims: Sequence[Mapping], findings: Mapping, titles: Mapping[str
 def roles(rows: Rows, title: str) -> str:
     """Which layer costs most of each score, in a sentence."""
     parts = []
-    for score in ("broad", "fine", "layout", "quality"):
-        if score in rows[0]:
+    wanted = ("broad", "fine", "layout", "quality") if "layout" in rows[0] else ("clip", "dino", "coarse", "detail")
+    for score in wanted:
+        if any(row.get(score) is not None for row in rows):
             row = min(rows, key=lambda row: row[score] if row[score] is not None else 9)
             parts.append(f"{NAMES[score]} {short(row['stack'])} {row['name'].split()[-1]} ({1 - row[score]:.2f} lost)")
     return f"**{title}**, the layer that costs most: " + ", ".join(parts) + "."

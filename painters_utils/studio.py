@@ -6,10 +6,9 @@
 The baseline is painted once, and so is every variant; see `store.py`.
 """
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +17,19 @@ import torch
 from diffusers import DiffusionPipeline
 from tqdm.auto import tqdm
 
-from .catalog import ROOT, call_settings, fingerprint, model_row, require_positive
+from .catalog import (
+    ROOT,
+    call_settings,
+    check_judges,
+    digest,
+    fingerprint,
+    loading,
+    model_depths,
+    model_row,
+)
 from .compare import change, frequencies_kept, two_level_interval
+from .denoising import denoising_loss as own_loss
+from .denoising import own_latents, why_no_loss
 from .errors import InputError
 from .orders import layer_order, without_text
 from .pipelines import Picture, check_prompts, load_pipeline, paint, remember_texts
@@ -27,7 +37,8 @@ from .stacks import find_stacks
 from .store import Kept, Store
 from .variants import Variant
 
-# What the scores are called on the page. Those above the line need the checker, and so a mini; all are 1 at best.
+# What the scores are called on the page; all are 1 at best. CHECKED need the checker, and so a mini; JUDGED need the
+# weights of a judge, for models that are no minis; those that only compare pictures are always there.
 CHECKED = {
     "adherence": "facts of the prompt",
     "broad": "broad concepts",
@@ -35,51 +46,62 @@ CHECKED = {
     "quality": "likeness to sprites",
     "layout": "layout kept",
 }
-SCORES = CHECKED | {"coarse": "coarse picture kept", "detail": "fine picture kept"}
-OVERALL = ("adherence", "quality")  # `kept` is their mean: is it the right picture, and is it well painted?
+JUDGED = {"clip": "fit to the prompt", "dino": "look kept"}
+COMPARED = {"coarse": "coarse picture kept", "detail": "fine picture kept"}
+SCORES = CHECKED | JUDGED | COMPARED
+OVERALL = ("adherence", "quality")  # a mini's `kept` is their mean: is it the right picture, and is it well painted?
 ABOUT = (
     "name", "stack", "strategy", "preset", "place", "share", "words", "slip", "combine", "affected", "steps",
 )  # fmt: skip
+BATCH = 32  # pictures of a mini that are painted at a time
 FLOOR_SHIFTS = 5  # chance: baseline pictures of that many other prompts in the place of a prompt's own
 LEAST_REACH = 0.02  # a full model no further above chance has nothing that could be lost
 # A change in any of these is a change of what is painted or of how it is scored.
-CODE = [f"painters_utils/{name}.py" for name in ("blocks", "compare", "orders", "pipelines", "stacks", "studio")] + [
-    f"miniworld/{name}.py" for name in ("checker", "denoising", "grammar", "render", "scenes", "scores", "train_mini")
-]
+CODE = [
+    f"painters_utils/{name}.py"
+    for name in ("blocks", "compare", "denoising", "orders", "pipelines", "stacks", "studio")
+] + [f"miniworld/{name}.py" for name in ("checker", "denoising", "grammar", "render", "scenes", "scores", "train_mini")]
 
 
 class Studio:
     """Paints the prompts under variants of a model and says what is left of the pictures.
 
     `prompts` are shown; `suite` adds that many prompts of every task of the minis' suite, which are only scored.
-    `batch` pictures are painted at a time; `pipe` is the model, if it is loaded already. Raises `InputError` for what
-    cannot be painted, before anything is.
+    `batch` pictures are painted at a time; `pipe` is the model, if it is loaded already; batch, dtype and how it is
+    loaded are as `catalog.loading` says unless given. `judges` says where the
+    weights are that score models which are no minis (see `judges.load_judges`). Raises `InputError` for what cannot be
+    painted, before anything is.
     """
 
     def __init__(
         self, model: str, prompts: Sequence[str], seeds: Sequence[int], out: str | Path, steps: int | None = None,
-        suite: int = 0, batch: int = 32, dtype: torch.dtype | None = None, pipe: DiffusionPipeline | None = None,
+        suite: int = 0, batch: int | None = None, dtype: torch.dtype | None = None,
+        pipe: DiffusionPipeline | None = None,
+        judges: Mapping[str, str | None] | None = None,
     ) -> None:  # fmt: skip
         self.model, self.row, self.seeds = model, model_row(model), list(seeds)
         self.call = call_settings(model, num_inference_steps=steps)
         self.mini = bool(self.row.get("mini"))
-        self.depths: dict[str, int] = self.row["depths"]
-        require_positive("batch", batch)
-        self.batch, self.dtype = batch, dtype or default_dtype()
+        self.depths: dict[str, int] = model_depths(model)
+        how = loading(model, batch=batch)
+        check_judges(judges or {})
+        self._wanted = {} if self.mini else dict(judges or {})
+        self.batch, self.quantize = how["batch"] or BATCH, how["quantize"]
+        self.dtype = dtype or (getattr(torch, how["dtype"]) if how["dtype"] else default_dtype())
         self.shown = list(dict.fromkeys(prompts))
         self.prompts = list(dict.fromkeys([*self.shown, *self._suite(suite)]))
         self.store = Store(ROOT / out / "painted")
         self._given = pipe
-        self._held_out: dict[int, object] = {}
+        self._held_out: dict[int, tuple] = {}
 
     @cached_property
     def pipe(self) -> DiffusionPipeline:
         """Loaded when something has to be painted that is not there yet."""
         pipe = self._given or remember_texts(load_pipeline(self.model, dtype=self.dtype))
         check_prompts(pipe, self.prompts)
-        found = {stack: len(blocks) for stack, blocks in find_stacks(pipe.transformer).items()}
+        found = {s: len(blocks) for s, blocks in find_stacks(pipe.transformer).items() if s in self.depths}
         if found != self.depths:
-            raise InputError(f"{self.model!r} has the stacks {found}, not {self.depths} as data/models.yaml says")
+            raise InputError(f"{self.model!r} has the stacks {found}, not {self.depths}")
         return pipe
 
     @cached_property
@@ -99,13 +121,21 @@ class Studio:
         return self._seen(self.baseline) if variant is None else self._painted(variant)[0]
 
     def scores(self, variant: Variant) -> pd.DataFrame:
-        """A row for each picture: prompt, seed, SCORES, change, duplicates, finite. Not scaled: see `summary`."""
-        return self._painted(variant)[1]
+        """A row for each picture: prompt, seed, its scores, change, finite; not scaled: see `summary`.
+
+        Of a mini also duplicates, and the kernel distance of the variant's pictures to rendered ones.
+        """
+        pictures, table = self._painted(variant)
+        if not self.judges:
+            return table
+        # Kept apart, so that a judge that comes later judges what is painted already.
+        judged = self._keep(self._judged("judged"), variant, lambda: ([], self._judge(pictures)))[1]
+        return pd.concat([table, judged], axis=1)
 
     def _painted(self, variant: Variant) -> Kept:
         def compute() -> Kept:
             pictures = self._paint(variant)
-            return self._seen(pictures), self._score(pictures)
+            return self._seen(pictures), self._compare(pictures)
 
         return self._keep("variant", variant, compute)
 
@@ -114,15 +144,49 @@ class Studio:
 
     # -- what it is worth -------------------------------------------------------------------------------------
 
+    @cached_property
+    def _found(self) -> tuple[dict, dict[str, str]]:
+        if self.mini:
+            return {}, {}
+        from .judges import load_judges
+
+        return load_judges(self._wanted)
+
+    @property
+    def judges(self) -> dict:
+        """The judges whose weights are there, by score."""
+        return self._found[0]
+
     @property
     def score_names(self) -> list[str]:
         """The scores that this model's pictures can have."""
-        return [name for name in SCORES if self.mini or name not in CHECKED]
+        there = COMPARED | (CHECKED if self.mini else self.judges)
+        return [name for name in SCORES if name in there]
+
+    @cached_property
+    def overall(self) -> list[str]:
+        """The scores whose mean is `kept`: OVERALL for a mini, else the judges', and where none can be had COMPARED."""
+        if self.mini:
+            return list(OVERALL)
+        alone = len(self.prompts) < 2  # and so without a chance level
+        return [name for name in self.judges if alone or self._reach(name) > LEAST_REACH] or list(COMPARED)
+
+    def _reach(self, score: str) -> float:
+        """How far the full model is above chance."""
+        return float(self.full[score].mean() - self.floor[score])
+
+    def lacks(self, score: str) -> str:
+        """Why this model's pictures have no such score; empty if they have it."""
+        if score in ("kept", *self.score_names) or (score == "duplicates" and self.mini):
+            return ""
+        if score in JUDGED:
+            return "minis are scored by the checker" if self.mini else self._found[1][score]
+        return "the checker reads nothing but the minis' painted world"
 
     @cached_property
     def full(self) -> pd.DataFrame:
         """The scores of the baseline itself."""
-        return self._keep("full", None, lambda: ([], self._score(self.baseline)))[1]
+        return self._keep(self._judged("full"), None, lambda: ([], self._score(self.baseline)))[1]
 
     @cached_property
     def floor(self) -> dict[str, float]:
@@ -141,13 +205,15 @@ class Studio:
                 rows.append(others[self.score_names].mean())
             return [], pd.DataFrame(rows)
 
-        means = self._keep("floor", None, compute)[1].mean()
+        means = self._keep(self._judged("floor"), None, compute)[1].mean()
         return {name: 0.0 if name == "quality" else float(means[name]) for name in self.score_names}
 
     def summary(self, *variants: Variant) -> dict[str, float]:
         """Each score on the paper's scale, 0 chance and 1 the full model, with its 95 % interval.
 
-        {"kept": mean, "kept low": …, "kept high": …, "adherence": …, …, "change": …, "duplicates": …, "not finite": n}.
+        {"kept": mean, "kept low": …, "kept high": …, "adherence": …, …, "change": …, "pictures": n, "not finite": n};
+        of a mini also "duplicates", the surplus over the untouched model's, and "distance" and "distance untouched",
+        the kernel distances of the variant's and of the untouched model's pictures to rendered ones.
         Intervals are bootstrapped over prompts and seeds, paired with the baseline picture by picture. Several
         variants, such as the draws of a random order, are taken together as more pictures of the same prompts.
         """
@@ -160,21 +226,21 @@ class Studio:
         row["change"], row["change low"], row["change high"] = two_level_interval(table["change"], table["prompt"])
         if self.mini:
             row["duplicates"] = float(table["duplicates"].mean() - self.full["duplicates"].mean())  # surplus things
+            row["distance"], row["distance untouched"] = (float(x["distance"].mean()) for x in (table, self.full))
         return row | {"pictures": len(table), "not finite": int((~table["finite"]).sum())}
 
     def scaled(self, variant: Variant) -> pd.DataFrame:
         """Each picture's scores so scaled that 1 is what the untouched model's picture of that prompt and seed has, and
-        that the mean of all pictures is 0 at chance; `kept` is the mean of OVERALL.
+        that the mean of all pictures is 0 at chance; `kept` is the mean of those in `overall`.
 
         A score in which the full model itself is hardly above chance is NaN.
         """
         table = self.scores(variant)
         scaled = table[["prompt", "seed"]].copy()
         for score in self.score_names:
-            reach = self.full[score].mean() - self.floor[score]
+            reach = self._reach(score)
             scaled[score] = 1 + (table[score] - self.full[score]) / (reach if reach > LEAST_REACH else float("nan"))
-        overall = OVERALL if self.mini else self.score_names
-        scaled["kept"] = scaled[list(overall)].mean(axis=1)
+        scaled["kept"] = scaled[self.overall].mean(axis=1)
         return scaled
 
     def table(self, variants: Sequence[Variant], desc: str = "variants") -> pd.DataFrame:
@@ -185,24 +251,48 @@ class Studio:
             rows.append(about | self.summary(variant))
         return pd.DataFrame(rows)
 
+    @cached_property
+    def no_loss(self) -> str:
+        """Why the model has no denoising loss; empty if it has one."""
+        return "" if self.mini else why_no_loss(self.pipe)
+
     def loss(self, variant: Variant | None = None, scenes: int = 32) -> np.ndarray:
-        """The denoising loss on held-out scenes, (levels, scenes), without painting; minis only.
+        """The denoising loss, (levels, pictures), without painting: of a mini on held-out scenes, of any other model on
+        its own baseline pictures, `scenes` at most.
 
         Variants of some steps only have none: the loss knows noise levels, not steps.
         """
-        if not self.mini:
-            raise InputError(f"{self.model!r} was not trained on the minis' scenes: the denoising loss is for minis")
+        if self.no_loss:
+            raise InputError(f"{self.model!r} has no denoising loss: {self.no_loss}")
         if variant is not None and variant.steps is not None:
             raise InputError(f"variant {variant.name!r} holds in some steps only: the denoising loss has no steps")
-        from miniworld.denoising import denoising_loss, held_out
 
         def compute() -> Kept:
-            if scenes not in self._held_out:
-                self._held_out[scenes] = held_out(self.pipe, scenes)
+            loss, given = self._loss_of(scenes)
             with self._order(variant):
-                return [], pd.DataFrame(denoising_loss(self.pipe, self._held_out[scenes]).T)
+                return [], pd.DataFrame(loss(self.pipe, *given).T)
 
         return self._keep(f"loss of {scenes} scenes", variant, compute)[1].to_numpy().T
+
+    def loss_on(self, scenes: int = 32) -> str:
+        """What the denoising loss is taken on: "32 unseen scenes", "6 pictures of its own"."""
+        if self.mini:
+            return f"{scenes} unseen scenes"
+        return f"{min(scenes, len(self.prompts) * len(self.seeds))} pictures of its own"
+
+    def _loss_of(self, scenes: int) -> tuple[Callable[..., np.ndarray], tuple]:
+        """The loss, and the pictures to take it on."""
+        if scenes not in self._held_out:
+            if self.mini:
+                from miniworld.denoising import denoising_loss, held_out
+
+                self._held_out[scenes] = denoising_loss, (held_out(self.pipe, scenes),)
+            else:
+                jobs = [(prompt, seed) for prompt in self.prompts for seed in self.seeds][:scenes]
+                latents = own_latents(self.pipe, jobs, batch=self.batch, **self.call)
+                loss = partial(own_loss, batch=self.batch, **self.call)
+                self._held_out[scenes] = loss, (jobs, latents)
+        return self._held_out[scenes]
 
     def loss_rise(self, variant: Variant, scenes: int = 32) -> tuple[float, float, float]:
         """How much the denoising loss rises, in units of the untouched model's: mean, low, high over scenes."""
@@ -224,9 +314,26 @@ class Studio:
     def _order(self, variant: Variant | None) -> AbstractContextManager:
         if variant is None:
             return nullcontext()
-        of = self.call["num_inference_steps"]
-        control = dict(combine=variant.combine, affected=variant.affected, steps=variant.steps, of=of)
+        of, steps = self.call["num_inference_steps"], variant.steps
+        if steps is not None and self.passes > 1:
+            steps, of = [steps[0] * self.passes, (steps[1] + 1) * self.passes - 1], of * self.passes
+        control = dict(combine=variant.combine, affected=variant.affected, steps=steps, of=of)
         return layer_order(self.pipe.transformer, {variant.stack: variant.order}, **control)
+
+    @cached_property
+    def passes(self) -> int:
+        """How often the pipeline calls its transformer in a step: 1, or 2 where it guides by a pass of its own."""
+        if "depths" in self.row:
+            return 1  # of the article's families
+        calls: list[int] = []
+        hook = self.pipe.transformer.register_forward_hook(lambda *_: calls.append(1))
+        paint(self.pipe, self.prompts[:1], self.seeds[:1], **self.call)
+        hook.remove()
+        passes, rest = divmod(len(calls), self.call["num_inference_steps"])
+        if rest:
+            raise InputError(f"{self.model!r} passes {len(calls)} times in {self.call['num_inference_steps']} steps: "
+                             "a variant of some steps only cannot be told them")  # fmt: skip
+        return passes
 
     def _paint(self, variant: Variant | None) -> list[Picture]:
         with self._order(variant):
@@ -234,7 +341,24 @@ class Studio:
             return paint(self.pipe, self.prompts, self.seeds, batch=self.batch, desc=desc, **self.call)
 
     def _score(self, pictures: Sequence[Picture]) -> pd.DataFrame:
-        """The scores of pictures in the place of the baseline's, one for one."""
+        """All scores of pictures in the place of the baseline's, one for one."""
+        table = self._compare(pictures)
+        return pd.concat([table, self._judge(pictures)], axis=1) if self.judges else table
+
+    def _judge(self, pictures: Sequence[Picture]) -> pd.DataFrame:
+        """The judges' scores; of a picture that is not finite, 0."""
+        images, before = ([picture.image for picture in some] for some in (pictures, self.baseline))
+        prompts, finite = [picture.prompt for picture in self.baseline], [picture.finite for picture in pictures]
+        scores = {name: judge.score(prompts, images, before) for name, judge in self.judges.items()}
+        return pd.DataFrame({name: np.where(finite, score, 0.0) for name, score in scores.items()})
+
+    def _judged(self, what: str) -> str:
+        """What is kept, by which judges it was scored and how."""
+        code = digest(ROOT / "painters_utils/judges.py") if self.judges else ""
+        return " ".join([what, *(f"{name} {judge.fingerprint}" for name, judge in self.judges.items()), code]).strip()
+
+    def _compare(self, pictures: Sequence[Picture]) -> pd.DataFrame:
+        """What comparing pictures with the baseline's and reading a mini's pictures says."""
         before = self.baseline
         after = [Picture(b.prompt, b.seed, p.image, p.finite) for b, p in zip(before, pictures, strict=True)]
         kept = np.array([frequencies_kept(b.image, a.image) for b, a in zip(before, after, strict=True)])
@@ -242,12 +366,14 @@ class Studio:
         table["coarse"], table["detail"] = kept.T
         table["change"] = change(before, after) if len(self.prompts) > 1 else float("nan")  # nothing to scale by
         if self.mini:
-            from miniworld.scores import score_pictures
+            from miniworld.scores import painted_distance, score_pictures
 
             read = score_pictures(table["prompt"], [a.image for a in after], [b.image for b in before])
             table = pd.concat([table, read], axis=1)
+            table["distance"] = painted_distance([a.image for a in after if a.finite])
+        scores = [name for name in SCORES if name in table]
         broken = ~table["finite"]
-        table.loc[broken, self.score_names] = table.loc[broken, self.score_names].mask(lambda x: x.notna(), 0.0)
+        table.loc[broken, scores] = table.loc[broken, scores].mask(lambda x: x.notna(), 0.0)
         return table
 
     def _suite(self, each: int) -> list[str]:
@@ -268,7 +394,7 @@ class Studio:
         return {
             "model": self.model, "weights": fingerprint(self.model), "call": self.call,
             "prompts": self.prompts, "shown": self.shown, "seeds": self.seeds,
-            "dtype": str(self.dtype), "files": [hashlib.sha256(path.read_bytes()).hexdigest() for path in files],
+            "dtype": str(self.dtype), "quantize": self.quantize, "files": [digest(path) for path in files],
         }  # fmt: skip
 
     def _keep(self, what: str, variant: Variant | None, compute: object) -> Kept:

@@ -5,14 +5,14 @@ Two presets. `article`: the layer orders that the article's author ran, slips in
 paper's sweep: ever more of a stack's middle (Sun et al. 2024, section 3).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import yaml
 
-from .catalog import ROOT, model_row
+from .catalog import ROOT, model_depths, model_row
 from .errors import InputError, unknown
 from .orders import Order, check_order, describe, unchanged_ends
 from .strategies import STRATEGIES, build_order, middle_band
@@ -62,16 +62,21 @@ class Variant:
         return describe(self.order, self.depth)
 
 
+def in_article(model: str) -> bool:
+    """Whether the article ran orders on models of this family."""
+    return model_row(model).get("family") in _article()
+
+
 def article_variants(model: str, strategy: str | Sequence[str] | None = None) -> list[Variant]:
     """What the article ran on the original of `model`, with the slips: all of it, or certain strategies.
 
     `InputError` if the model's family is none of the article's three.
     """
     row, wanted = model_row(model), _wanted(strategy)
-    table = yaml.safe_load((ROOT / "data/article.yaml").read_text())
+    table = _article()
     if row.get("family") not in table:
         raise InputError(f"the article ran no orders on {model!r}: use the matched preset, or a band of your own")
-    depths = row["depths"]
+    depths = model_depths(model)
     variants = []
     for stack, entries in table[row["family"]].items():
         if stack not in depths:
@@ -145,9 +150,10 @@ def plan(
 ) -> list[Variant]:  # fmt: skip
     """What a notebook runs: a strategy under `presets` on every stack, or on `stack` alone, or on one `band` of it.
 
-    `bands` are the matched bands of each stack. `InputError` for what contradicts itself or does not fit the model.
+    `bands` are the matched bands of each stack. Where the article ran nothing on such a model, "matched" stands alone.
+    `InputError` for what contradicts itself or does not fit the model.
     """
-    depths = model_row(model)["depths"]
+    depths = model_depths(model)
     if isinstance(presets, str) or not presets:
         raise InputError(f"presets is {presets!r}: give a list of {' and '.join(PRESETS)}")
     for preset in presets:
@@ -160,7 +166,8 @@ def plan(
             raise InputError(f"band {band} without its stack: name one of {', '.join(depths)}")
         stack = stack or next(iter(depths))
         return [custom_variant(stack, depths[stack], strategy, band=band, **options)]
-    variants = article_variants(model, strategy) if "article" in presets else []
+    article = "article" in presets and (in_article(model) or "matched" not in presets)
+    variants = article_variants(model, strategy) if article else []
     if "matched" in presets:
         variants += matched_variants(bands, depths, strategy, **options)
     variants = [variant for variant in variants if stack in (None, variant.stack)]
@@ -233,12 +240,14 @@ def neighbour_swaps(
 
 
 def control_variants(
-    bands: Mapping[str, Mapping[str, list[int]]], depths: Mapping[str, int], steps: int, random_bands: int = 4
-) -> list[Variant]:
+    bands: Mapping[str, Mapping[str, list[int]]], depths: Mapping[str, int], steps: int,
+    apart: Collection[str], random_bands: int = 4,
+) -> list[Variant]:  # fmt: skip
     """What an effect comes from, on the highest matched band of each stack.
 
     Parallel averaged and summed; the band and random ones of its size skipped; the band reversed for both streams, the
-    image alone and the text alone (where the blocks hold them apart); and skipped in a third of the steps only.
+    image alone and the text alone (on the stacks `apart`, whose blocks return the two apart); and skipped in a third of
+    the steps only.
     """
     variants = []
     for stack, places in bands.items():
@@ -260,7 +269,7 @@ def control_variants(
                 first = int(draw.choice(free))
                 tried.add(first)
                 add("skip", [first, first + size - 1], "at random")
-        if "single" not in stack or "joint_transformer_blocks" not in depths:  # AuraFlow's single blocks join them
+        if stack in apart:
             for affected in ("both", "image", "text"):
                 add("reverse", band, f"{affected} stream{'s' * (affected == 'both')}", affected=affected)
         if steps >= 3:
@@ -295,6 +304,10 @@ def variant_name(strategy: str, **options: Any) -> str:
     if strategy == "swap_neighbours":
         return f"{name} {options['i']} and {options['i'] + 1}"
     return f"{name} {over}".strip()
+
+
+def _article() -> dict:
+    return yaml.safe_load((ROOT / "data/article.yaml").read_text())
 
 
 def _wanted(strategy: str | Sequence[str] | None) -> list[str]:

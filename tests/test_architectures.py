@@ -1,75 +1,19 @@
 """The engine on the transformer classes of diffusers that run lists of blocks: image, video, audio."""
 
-import importlib
-import pkgutil
-from pathlib import Path
-from typing import Any
-
 import pytest
 import torch
-import yaml
-from diffusers.models import transformers
-from torch import Tensor, nn
+from torch import nn
 
+from painters_utils.architectures import PAGE, TOYS, differs_by_position, page, row, run, toy
 from painters_utils.errors import InputError
 from painters_utils.orders import layer_order, takes_skip
-from painters_utils.stacks import find_stacks
+from painters_utils.stacks import find_stacks, keeps_places
 
-TOYS = yaml.safe_load((Path(__file__).parent / "architectures.yaml").read_text())
-
-# Lists that are not run one after the other but looked up by number: they can be reordered, not shortened.
-BY_NUMBER = {("ConsisIDTransformer3DModel", "perceiver_cross_attention")}
-
-
-def class_named(name: str) -> type[nn.Module]:
-    for module in pkgutil.iter_modules(transformers.__path__):
-        found = getattr(importlib.import_module(f"{transformers.__name__}.{module.name}"), name, None)
-        if found is not None:
-            return found
-    pytest.skip(f"this diffusers has no {name}")
-
-
-def value(written: Any, draw: torch.Generator) -> Any:
-    """What an entry of architectures.yaml stands for."""
-    if isinstance(written, dict) and "value" not in written:
-        return {key: value(entry, draw) for key, entry in written.items()}
-    if isinstance(written, dict):
-        return torch.tensor(written["value"], dtype=getattr(torch, written["type"]))
-    if isinstance(written, list):
-        whole = all(isinstance(entry, int) for entry in written)
-        return tuple(written) if whole else [value(entry, draw) for entry in written]
-    if not isinstance(written, str) or written.split()[0].split("<")[0] not in ("float", "int", "bool"):
-        return written
-    kind, *shape = written.split()
-    shape = [int(side) for side in shape]
-    if kind == "float":
-        return torch.randn(shape, generator=draw)
-    if kind == "bool":
-        return torch.ones(shape, dtype=torch.bool)
-    return torch.randint(0, int(kind.split("<")[1]), shape, generator=draw)
-
-
-def first_tensor(output: Any) -> Tensor:
-    while not isinstance(output, Tensor):
-        output = next(iter(output.values())) if isinstance(output, dict) else output[0]
-    return output
-
-
-@torch.no_grad()
-def run(transformer: nn.Module, inputs: dict) -> Tensor:
-    torch.manual_seed(0)
-    return first_tensor(transformer(**inputs))
-
-
-def toy(name: str) -> tuple[nn.Module, dict]:
-    """The class at toy size with random weights, and the arguments of its forward."""
-    draw = torch.Generator().manual_seed(0)
-    transformer = class_named(name)(**TOYS[name]["config"]).eval()
-    with torch.no_grad():
-        for parameter in transformer.parameters():
-            if parameter.dtype.is_floating_point:
-                parameter.normal_(0, 0.05, generator=draw)
-    return transformer, {key: value(entry, draw) for key, entry in TOYS[name]["inputs"].items()}
+# Blocks that return something else beside the picture than text, which `Skipped` does not tell apart.
+NOT_MEASURED = (
+    ("Cosmos3OmniTransformer", "layers"), ("LTX2VideoTransformer3DModel", "transformer_blocks"),
+    ("WanVACETransformer3DModel", "vace_blocks"),
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", TOYS)
@@ -77,10 +21,14 @@ def test_orders_run_on_every_architecture(name):
     transformer, inputs = toy(name)
     untouched = run(transformer, inputs)
     assert untouched.isfinite().all()
+    places_differ = False
     for stack, blocks in find_stacks(transformer).items():
         with layer_order(transformer, {stack: list(range(len(blocks)))}):
             assert torch.equal(run(transformer, inputs), untouched), f"{stack}: the identity order changes nothing"
-        if len(blocks) < 3 or (name, stack) in BY_NUMBER or any(takes_skip(blocks)):
+        if any(takes_skip(blocks)) or (name, stack) in NOT_MEASURED:
+            continue
+        places_differ |= differs_by_position(transformer, inputs, stack)
+        if len(blocks) < 3 or keeps_places(transformer):
             continue
         with layer_order(transformer, {stack: [0, *range(2, len(blocks))]}):
             skipped = run(transformer, inputs)
@@ -88,7 +36,33 @@ def test_orders_run_on_every_architecture(name):
         deleted = run(transformer, inputs)
         setattr(transformer, stack, blocks)
         assert torch.equal(skipped, deleted), f"{stack}: to skip a layer is to delete it"
+    assert places_differ == keeps_places(transformer)
+    assert row(name, transformer, inputs) in PAGE.read_text().splitlines(), "run python -m painters_utils.architectures"
     assert torch.equal(run(transformer, inputs), untouched), "nothing stays behind"
+
+
+def test_the_page_lists_these_classes_and_no_others():
+    rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| ") and not line.startswith("| class")]
+    assert [line.split(" | ")[0].removeprefix("| ") for line in rows] == list(TOYS)
+    assert PAGE.read_text() == page(rows)
+
+
+def test_a_layer_that_cannot_move_can_be_left_out():
+    transformer, inputs = toy("ChromaTransformer2DModel")
+    untouched = run(transformer, inputs)
+    with layer_order(transformer, {"transformer_blocks": [0, 2]}):
+        skipped = run(transformer, inputs)
+    assert not torch.equal(skipped, untouched)
+    block = transformer.transformer_blocks[1]
+    with torch.no_grad():  # a layer that adds nothing, in its place: its attention and its MLP end in zeros
+        for name, parameter in block.named_parameters():
+            if any(part in name for part in ("to_out", "to_add_out", "net.2")):
+                parameter.zero_()
+    assert torch.allclose(run(transformer, inputs), skipped)
+    for order, affected in (([0, 2, 1], "both"), ([0, [1, 2]], "both"), ([0, 1, 1, 2], "both"), ([0, 2], "image")):
+        with pytest.raises(InputError, match="layers can be left out, not moved, repeated or joined"):
+            with layer_order(transformer, {"transformer_blocks": order}, affected=affected):
+                pass
 
 
 def test_a_u_shaped_stack_refuses_what_would_break_its_pairs():

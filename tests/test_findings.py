@@ -11,6 +11,7 @@ from painters_utils.findings import (
     FAILS,
     HOLDS,
     OPEN,
+    UNMEASURED,
     Evidence,
     Verdict,
     as_records,
@@ -28,8 +29,13 @@ PROMPTS = [f"prompt {number}" for number in range(24)]
 class Told:
     """Evidence that was made up: `scores` by strategy."""
 
+    lacking: tuple[str, ...] = ()
+
     def __init__(self, family: str = "flux", **kept: float) -> None:
         self.family, self.model, self.kept = family, f"{family}-mini", kept
+
+    def lacks(self, *scores: str) -> str:
+        return "; ".join(f"{score}: no checker" for score in scores if score in self.lacking)
 
     def scores(self, preset: str, of: dict) -> pd.DataFrame:
         noise = np.random.default_rng(0).normal(0, 0.1, len(PROMPTS))
@@ -81,6 +87,27 @@ def test_a_claim_needs_all_of_its_tests_and_falls_with_one():
     assert combined([outcome[HOLDS], outcome[OPEN]]) == OPEN
     assert combined([outcome[HOLDS], outcome[OPEN], outcome[FAILS]]) == FAILS
     assert combined([]) == OPEN
+
+
+def test_what_a_model_has_no_score_for_is_not_measured():
+    real = Told(skip=0.2)
+    real.lacking = ("broad", "adherence", "quality")
+    for test in (
+        {"score": "broad", "of": {"strategy": "skip"}, "is": "above", "than": 0.5},
+        {"score": "fine", "of": {"strategy": "skip"}, "is": "below", "other": {"score": "broad"}},
+        BELOW | {"of": {"strategy": "skip", "role": "quality"}},
+    ):
+        [found] = verdicts(claim(BELOW, test), {"toy": real})
+        assert found.verdict == UNMEASURED
+        assert "no checker" in found.outcomes[1].words
+    assert verdicts(claim(ABOVE, test), {"toy": real})[0].verdict == FAILS, "refuted, whatever else is not known"
+    both = claim(test)
+    [row] = verdict_table([both], verdicts(both, {"toy": real})).to_dict("records")
+    assert row["matched"] == UNMEASURED
+    assert verdict_counts(verdicts(both, {"toy": real})) == {HOLDS: 0, FAILS: 0, OPEN: 0, UNMEASURED: 1}
+    records = as_records(verdicts(both | {"id": "Q1"}, {"toy": real}))
+    [answer] = story.answers({"questions": records}, "Q1", {"toy": "Toy"})
+    assert (answer["value"], answer["verdict"]) == ("", UNMEASURED)
 
 
 def test_nothing_measured_is_undecided():

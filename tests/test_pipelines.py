@@ -1,14 +1,16 @@
 """Loading and painting: deterministic by prompt and seed, and clear about what cannot be painted."""
 
+import os
 import shutil
+import time
 
 import numpy as np
 import pytest
 import torch
-from diffusers import FluxPipeline, StableDiffusion3Pipeline
+from diffusers import AuraFlowPipeline, FluxPipeline, StableDiffusion3Pipeline
 
 from miniworld.models import build_flux, build_vae
-from painters_utils import pipelines
+from painters_utils import catalog, pipelines
 from painters_utils.catalog import call_settings, check_words, model_row
 from painters_utils.errors import InputError
 from painters_utils.pipelines import load_pipeline, noise_generator, paint
@@ -120,6 +122,7 @@ def test_an_unknown_model_is_named_with_the_known_ones():
     [
         ("flux-mini", FluxPipeline, [19, 38], 26),
         ("sd3-mini", StableDiffusion3Pipeline, [24], 14),
+        ("auraflow-mini", AuraFlowPipeline, [4, 32], 14),
     ],
 )
 def test_the_shipped_minis_load_as_stock_pipelines_in_one_line(name, pipeline, depths, limit):
@@ -154,3 +157,29 @@ def test_damaged_weights_are_refused_with_a_remedy(tmp_path, monkeypatch, damage
     shutil.rmtree(tmp_path / "data/models/flux-mini")
     with pytest.raises(InputError, match="no weights of 'flux-mini'.*make minis"):
         load_pipeline("flux-mini")
+
+
+def test_weights_are_hashed_once_and_anew_when_they_change(tmp_path, monkeypatch):
+    monkeypatch.setattr(catalog, "ROOT", tmp_path)
+    monkeypatch.setattr(catalog, "SETTLED", -1)
+    weights, hashed = tmp_path / "model.safetensors", []
+    weights.write_bytes(b"one")
+    hash_file = catalog.hashlib.file_digest
+    monkeypatch.setattr(catalog.hashlib, "file_digest", lambda *given: hashed.append(1) or hash_file(*given))
+    before = catalog.folder_fingerprint(tmp_path)
+    assert catalog.folder_fingerprint(tmp_path) == before and len(hashed) == 1
+    assert catalog.digest(weights) == catalog.hashlib.sha256(b"one").hexdigest()
+    times = weights.stat()
+    time.sleep(0.05)
+    weights.write_bytes(b"two")
+    os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert catalog.folder_fingerprint(tmp_path) != before, "as large and as old, and yet another"
+    [kept.write_text("damaged") for kept in (tmp_path / "results/digests").iterdir()]
+    assert catalog.digest(weights) == catalog.hashlib.sha256(b"two").hexdigest()
+
+
+def test_what_was_just_written_is_hashed_every_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(catalog, "ROOT", tmp_path)
+    (tmp_path / "new").write_bytes(b"one")
+    catalog.digest(tmp_path / "new")
+    assert not (tmp_path / "results").exists()

@@ -239,9 +239,11 @@ def test_a_matrix_spans_the_stacks_and_is_sliced_by_one(flux):
     assert recording.norms("image", stack="transformer_blocks").shape == (1, 19)
 
 
-@pytest.mark.parametrize("timesteps, batches", [((0.7,), (2, 2)), ((0.7, 0.3), (2, 4)), ((0.7, 0.7001), (2,))])
-def test_a_call_ends_when_the_timestep_does_not_go_down(sd3, timesteps, batches):
-    per_call = 1 if timesteps[-1] >= timesteps[0] else len(timesteps)
+@pytest.mark.parametrize(
+    "timesteps, batches, per_call",
+    [((0.7,), (2, 2), 1), ((0.7, 0.3), (2, 4), 2), ((0.7, 0.3), (2, 2), 2), ((0.3, 0.7), (2, 2), 2)],
+)
+def test_a_call_ends_when_the_timestep_stays_or_turns_back(sd3, timesteps, batches, per_call):
     with everything_kept(sd3.transformer) as steps, record_activations(sd3.transformer) as recording:
         denoise(sd3, batches, timesteps)
     expected = reference(steps, "image", "timesteps", whole, per_call=per_call)

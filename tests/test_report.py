@@ -1,5 +1,6 @@
 """The study at tiny settings, from notebooks to page, and the page in a real browser."""
 
+import dataclasses
 import html
 import json
 import os
@@ -8,14 +9,16 @@ import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import nbformat
 import pytest
 
-from painters_utils import figures
-from painters_utils.catalog import ROOT
-from painters_utils.config import load_study
+from painters_utils import execute, figures, report
+from painters_utils.catalog import ROOT, folder_name, model_row
+from painters_utils.config import Study, load_study
 from painters_utils.results import read_numbers
+from painters_utils.studio import CHECKED, JUDGED
 from painters_utils.variants import TITLES
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -204,3 +207,137 @@ def test_the_page_opens_in_a_browser(page, tmp_path):
         assert said["changed"] and said["cut"] == "20%", "the comparison works"
         assert said["errors"] == said["requests"] == []
         assert not said["wide"], f"at {width} px the page scrolls sideways"
+
+
+# -- text that means harm, and models that are no minis --------------------------------------------------------
+
+HOSTILE = [
+    "\"><script>alert(1)</script><img src=x onerror=alert(2)> 'quoted' & </figure>",
+    "\U0001f408 \U0001f3f3\ufe0f\u200d\U0001f308, \u202ereversed\u202c, \u0642\u0637\u0629 \u05d7\u05ea\u05d5\u05dc",
+    "$\\frac{1}{ costs $5 and {{ 7 * 7 }} {% raw %} `code` [a](javascript:alert(3)) " + "long " * 1000,
+]
+
+
+def tags_of(html: str) -> tuple[int, int]:
+    """How many scripts a page has, and how many attributes that run one."""
+    found = [0, 0]
+
+    class Tags(HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            found[0] += tag == "script"
+            links = [value or "" for name, value in attrs if name in ("href", "src")]
+            found[1] += sum(name.startswith("on") for name, _ in attrs)
+            found[1] += sum(link.strip().lower().startswith("javascript:") for link in links)
+
+    Tags().feed(html)
+    return tuple(found)
+
+
+def elsewhere(study: Study, folder: Path, **changes: object) -> Study:
+    """The same study with its page in another folder."""
+    return dataclasses.replace(study, page=folder / "report/index.html", figures=folder / "figures", **changes)
+
+
+def test_hostile_titles_and_prompts_render_as_text(page, tmp_path, monkeypatch):
+    (tmp_path / "report").mkdir()
+    hostile = {"title": HOSTILE[0], "original": HOSTILE[1]}
+    monkeypatch.setattr(report, "model_row", lambda name: model_row(name) | hostile)
+    built = report.build_page(elsewhere(load_study("smoke"), tmp_path, prompts=HOSTILE))
+    pages = [built, *sorted((tmp_path / "report/notebooks").rglob("*.html"))]
+    assert len(pages) > 10
+    assert tags_of(pages[0].read_text()) == tags_of(page), "no script but the page's own"
+    assert all(tags_of(path.read_text()) == (0, 0) for path in pages[1:])
+    shown = html.unescape(pages[0].read_text())
+    assert all(text in shown for text in HOSTILE)
+    assert HOSTILE[0] in html.unescape(pages[1].read_text())
+
+
+def test_a_notebook_given_hostile_prompts_shows_them_as_text(tmp_path):
+    """From the command line, through papermill and a kernel, to the notebook's page."""
+    assert execute.parsed(json.dumps(HOSTILE)) == HOSTILE
+    cells = [
+        nbformat.v4.new_markdown_cell("# Toy"),
+        nbformat.v4.new_code_cell("prompts = []", metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell(
+            "import pandas as pd\nfrom PIL import Image\n"
+            "from painters_utils import picture_rows, say, show, show_table\n"
+            "from painters_utils.pipelines import Picture\n"
+            "pictures = [Picture(prompt, 0, Image.new('RGB', (96, 96), 'red')) for prompt in prompts]\n"
+            "words = '; '.join(prompts)\n"
+            f"show(picture_rows({{'untouched': pictures}}, titles=prompts), 'toy', words, words, {str(tmp_path)!r})\n"
+            "show_table(pd.DataFrame({'prompt': prompts}), words)\n"
+            "say('**Seen.** ' + words)"
+        ),
+    ]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}, "language_info": {"name": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "toy.ipynb")
+    execute.execute_notebook(tmp_path / "toy.ipynb", tmp_path / "done.ipynb", {"prompts": HOSTILE})
+    body = str(report.chapter(nbformat.read(tmp_path / "done.ipynb", as_version=4), "figures"))
+    assert tags_of(body) == (0, 0)
+    assert "<strong>Seen.</strong>" in body
+    assert all(html.unescape(body).count(text) >= 3 for text in HOSTILE), "in alt text, caption and table"
+    assert "Traceback" not in body and "Warning" not in body
+
+
+@pytest.fixture
+def real(page, tmp_path) -> tuple[Study, str]:
+    """The smoke study's results, and beside the mini's the same ones as those of a model that no checker can read."""
+    study = load_study("smoke")
+    out, model = tmp_path / "out", tmp_path / "model"
+    shutil.copytree(study.out, out, ignore=shutil.ignore_patterns("painted", "recordings", "report"))
+    model.mkdir()
+    shutil.copy(ROOT / model_row(study.models[0])["path"] / "model_index.json", model)
+    own = out / folder_name(str(model))
+    shutil.copytree(out / study.models[0], own)
+    for path in [*own.glob("02_checker*")]:
+        path.unlink()
+    for path in own.glob("*.json"):
+        numbers = json.loads(path.read_text())
+        for row in numbers.get("rows", []):
+            for key in [key for key in row if key.split()[0] in (*CHECKED, "duplicates", "distance")]:
+                del row[key]
+            row |= {score + end: row["kept" + end] for score in JUDGED for end in ("", " low", " high")}
+        if path.stem == "01_models":
+            numbers["scored"] = "There is no score “look kept”: <b>its weights are not here</b>."
+        path.write_text(json.dumps(numbers))
+    return dataclasses.replace(study, out=out), str(model)
+
+
+def findings_of(study: Study, **changes: object) -> None:
+    """Change what the study found."""
+    path = study.out / "study" / f"{study.summary}.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_study_of_a_model_that_is_no_mini_has_its_page(real, tmp_path):
+    study, model = real
+    (tmp_path / "report").mkdir()
+    findings_of(study, questions=[], claims=[], differ=[], counts={"holds": 0, "does not hold": 0, "undecided": 0})
+    alone = report.build_page(elsewhere(study, tmp_path, models=[model])).read_text()
+    assert "Minis are minis" not in alone and "emoji" not in section(alone, "models")
+    assert "&lt;b&gt;its weights are not here&lt;/b&gt;" in alone
+    assert "about other models" in section(alone, "found")
+    assert "fit to the prompt" in section(alone, "roles") and "look kept" in section(alone, "roles")
+    assert "02_checker" not in alone
+    assert (tmp_path / "report/notebooks" / folder_name(model) / "12_layer_by_layer.html").exists()
+
+
+def test_a_mixed_study_says_what_could_not_be_measured(real, tmp_path):
+    study, model = real
+    (tmp_path / "report").mkdir()
+    found = read_numbers(study.out / "study", study.summary)
+    [mini] = study.models
+    nothing = {"words": "fine detail of reverse (no checker)", "mean": None, "low": None, "high": None}
+    unmeasured = {"verdict": "not measured", "model": folder_name(model)}
+    for kind in ("questions", "claims"):
+        found[kind] += [one | unmeasured | {"outcomes": [nothing | unmeasured]} for one in found[kind]]
+    found["counts"]["not measured"] = len(found["claims"]) // 2
+    findings_of(study, **found)
+    mixed = report.build_page(elsewhere(study, tmp_path, models=[mini, model])).read_text()
+    assert "Minis are minis" in mixed and "Minis paint scenes" in section(mixed, "models")
+    assert f'href="notebooks/{mini}/02_checker.html"' in mixed
+    assert f'href="notebooks/{folder_name(model)}/02_checker.html"' not in mixed
+    assert f"Another {found['counts']['not measured']} times a claim could not be measured" in section(mixed, "found")
+    assert "fine detail of reverse (no checker)" in section(mixed, "claims")
+    ids = Page(mixed).ids
+    assert len(ids) == len(set(ids))

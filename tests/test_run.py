@@ -24,7 +24,7 @@ from painters_utils.execute import execute_notebook
     ],
 )
 def test_bad_settings_end_the_run_before_it_starts(arguments, message, monkeypatch):
-    monkeypatch.setattr(run.subprocess, "run", lambda *_, **__: pytest.fail("the study was started"))
+    monkeypatch.setattr(run.subprocess, "Popen", lambda *_, **__: pytest.fail("the study was started"))
     arguments = arguments if "--seeds" not in arguments else [f"--seeds={arguments[1]}"]
     with pytest.raises(SystemExit) as stop:
         run.main(arguments)

@@ -1,12 +1,19 @@
 """A studio paints everything once, scores the untouched model 1, and trusts no damaged file."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
+from diffusers import DDIMScheduler
+from toy_judges import save_toy_clip, save_toy_dino
 
+from miniworld.scores import painted_distance
 from painters_utils import studio as studio_module
+from painters_utils.catalog import ROOT, model_row
+from painters_utils.chapter import how_scored
 from painters_utils.errors import InputError
-from painters_utils.studio import SCORES, Studio
+from painters_utils.studio import CHECKED, COMPARED, Studio
 from painters_utils.variants import Variant, custom_variant
 
 PROMPTS = ["a green balloon on a gray background", "two red apples on a blue background", "a dog on a white background"]
@@ -34,11 +41,14 @@ def studio(folder) -> Studio:
 
 def test_the_untouched_order_keeps_everything(studio):
     summary = studio.summary(IDENTITY)
-    for score in ("kept", *SCORES):
+    assert set(studio.score_names) == set(CHECKED | COMPARED)
+    for score in ("kept", *studio.score_names):
         assert np.isnan(summary[score]) or summary[score] == pytest.approx(1), score
     assert summary["coarse"] == summary["detail"] == summary["layout"] == 1
     assert summary["change"] == 0
     assert summary["duplicates"] == 0
+    painted = painted_distance([picture.image for picture in studio.pictures()])
+    assert summary["distance"] == summary["distance untouched"] == pytest.approx(painted)
 
 
 def test_half_a_stack_less_keeps_less(studio):
@@ -46,6 +56,7 @@ def test_half_a_stack_less_keeps_less(studio):
     assert summary["change"] > 0.2
     assert summary["detail"] < 0.9
     assert summary["detail low"] <= summary["detail"] <= summary["detail high"]
+    assert summary["distance"] > summary["distance untouched"]
     assert studio.loss_rise(SKIP, scenes=3)[0] > 0.1
 
 
@@ -120,3 +131,64 @@ def test_bad_settings_are_refused_before_a_model_is_loaded(folder, monkeypatch, 
 def test_one_prompt_has_no_chance_level(folder):
     with pytest.raises(InputError, match="one prompt alone"):
         _ = new(folder, prompts=PROMPTS[:1]).floor
+
+
+# -- models that are no minis ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """A studio of a model that nobody knows, with toy judges: SD3 mini in another folder."""
+    root = tmp_path_factory.mktemp("real")
+    shutil.copytree(ROOT / model_row("sd3-mini")["path"], root / "model")
+    judges = {"clip": str(save_toy_clip(root / "clip")), "dino": str(save_toy_dino(root / "dino"))}
+
+    def build(wanted: dict = judges) -> Studio:
+        given = dict(steps=2, dtype=torch.float32, judges=wanted)
+        return Studio(str(root / "model"), PROMPTS[:2], [0], root / "out", **given)
+
+    return build
+
+
+def test_a_model_that_is_no_mini_is_scored_by_judges(real):
+    studio = real()
+    assert studio.score_names == ["clip", "dino", "coarse", "detail"]
+    untouched, maimed = studio.summary(IDENTITY), studio.summary(SKIP)
+    for score in ("kept", *studio.score_names):
+        assert np.isnan(untouched[score]) or untouched[score] == pytest.approx(1), score
+    assert untouched["dino"] == pytest.approx(1) and maimed["dino"] < 0.9
+    assert studio.overall and set(studio.overall) <= {"clip", "dino"}
+    assert maimed["kept"] == pytest.approx(np.mean([maimed[score] for score in studio.overall]))
+    assert not {"adherence", "duplicates", "distance"} & set(maimed)
+    assert studio.lacks("dino") == studio.lacks("kept") == ""
+    assert "minis" in studio.lacks("fine") and "minis" in studio.lacks("duplicates")
+    assert "look kept" in how_scored(studio) and "There is no score" not in how_scored(studio)
+
+
+def test_a_judge_that_comes_later_scores_what_is_painted(real, monkeypatch):
+    alone = real({"clip": None})
+    assert alone.score_names == alone.overall == ["coarse", "detail"]
+    assert alone.summary(SKIP)["kept"] == pytest.approx(np.mean([alone.summary(SKIP)[s] for s in COMPARED]))
+    assert "There is no score “fit to the prompt”: the judge 'clip' is switched off." in how_scored(alone)
+    monkeypatch.setattr(studio_module, "paint", lambda *_, **__: pytest.fail("painted again"))
+    assert real().summary(SKIP)["detail"] == alone.summary(SKIP)["detail"]
+
+
+def test_its_denoising_loss_is_that_of_its_own_pictures(real):
+    studio = real()
+    assert studio.loss().shape == (5, 2)
+    assert studio.loss_rise(IDENTITY) == (0, 0, 0)
+    mean, low, high = studio.loss_rise(SKIP)  # pictures of two steps are hardly pictures
+    assert 0 < low < mean < high, "a sure rise"
+    assert studio.loss_on(32) == "2 pictures of its own"
+    studio.pipe.scheduler = DDIMScheduler()
+    another = real()
+    another._given = studio.pipe
+    assert another.no_loss == "DDIMScheduler is no Euler flow-matching scheduler"
+    with pytest.raises(InputError, match="has no denoising loss: DDIMScheduler"):
+        another.loss()
+
+
+def test_an_unknown_judge_is_refused_before_a_model_is_loaded(real):
+    with pytest.raises(InputError, match="unknown judge 'lpips'"):
+        real({"lpips": "a/b"})

@@ -13,10 +13,12 @@ from safetensors.torch import load_file
 from miniworld import latents, train, train_mini
 from miniworld.checkpoint import load_checkpoint, save_checkpoint
 from miniworld.models import MINIS, build_tokenizer, build_vae
-from miniworld.scenes import caption, sample_scene, vocabulary
-from miniworld.train_mini import Recipe
+from miniworld.scenes import NUMBERS, caption, sample_scene, vocabulary
+from miniworld.train_mini import Recipe, begin_reading
 from miniworld.train_vae import narrow, random_crops, train_vae
+from painters_utils.catalog import ROOT
 from painters_utils.errors import InputError
+from painters_utils.pipelines import load_pipeline
 from painters_utils.stacks import find_stacks
 
 RECIPE = Recipe(steps=8, batch=2, warmup=2, scenes=4, compile=False)
@@ -68,6 +70,25 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(name, tmp_path, va
     absent = {"text_encoder_3": None, "tokenizer_3": None} if name == "sd3-mini" else {}
     pipe = DiffusionPipeline.from_pretrained(tmp_path / "one", **absent)
     assert [len(blocks) for blocks in find_stacks(pipe.transformer).values()] == DEPTHS[name]
+
+
+def test_auraflows_reader_begins_with_what_flux_has_learned_to_read(tmp_path):
+    pipe, flux = MINIS["auraflow-mini"](build_vae()), load_pipeline("flux-mini")
+    begin_reading(pipe, ROOT / "data/models/flux-mini")
+    ids = flux.tokenizer_2(["a red dog on a white background"], return_tensors="pt").input_ids
+    with torch.no_grad():
+        assert torch.allclose(pipe.text_encoder(ids)[0], flux.text_encoder_2(ids)[0], atol=1e-5)
+    with pytest.raises(InputError, match="run `python -m miniworld.train flux-mini` first"):
+        begin_reading(pipe, tmp_path / "flux-mini")
+
+
+def test_the_first_pools_of_scenes_can_hold_one_thing_each(vae_folder, monkeypatch):
+    monkeypatch.setattr(latents, "ProcessPoolExecutor", lambda *_, **__: ThreadPoolExecutor(1))
+    with latents.LatentPools(AutoencoderKL.from_pretrained(vae_folder), 8, scenes=32, epochs=1, alone=1) as pools:
+        first, second = ([words for step in steps for words in pools.batch_of(step)[1]] for steps in ((0, 3), (4, 7)))
+    several = [" and ", ",", " of ", "above", "below", *NUMBERS.values()]
+    assert not [words for words in first if any(sign in words.replace("hat and", "") for sign in several)]
+    assert [words for words in second if any(sign in words.replace("hat and", "") for sign in several)]
 
 
 def test_the_vae_learns_and_resumes(tmp_path):

@@ -113,13 +113,14 @@ def test_variants_are_named_after_what_they_do(strategy, options, name):
 
 def test_what_a_preset_does_not_fit_is_refused(monkeypatch):
     row = model_row("sd3-mini")
-    monkeypatch.setattr("painters_utils.variants.model_row", lambda _: row | {"depths": {"transformer_blocks": 12}})
+    monkeypatch.setattr("painters_utils.variants.model_depths", lambda _: {"transformer_blocks": 12})
     with pytest.raises(InputError, match="layer 20|out of range"):
         article_variants("sd3-mini")
     monkeypatch.setattr("painters_utils.variants.model_row", lambda _: row | {"family": "pixart"})
     with pytest.raises(InputError, match="the article ran no orders on 'sd3-mini': use the matched preset"):
         article_variants("sd3-mini")
-    monkeypatch.setattr("painters_utils.variants.model_row", lambda _: row | {"depths": {"blocks": 24}})
+    monkeypatch.setattr("painters_utils.variants.model_row", lambda _: row)
+    monkeypatch.setattr("painters_utils.variants.model_depths", lambda _: {"blocks": 24})
     with pytest.raises(InputError, match="has no transformer_blocks"):
         article_variants("sd3-mini")
     with pytest.raises(InputError, match="unknown strategy 'skipp': choose one of skip"):
@@ -154,16 +155,17 @@ def test_controls_change_one_thing_each():
         "joint_transformer_blocks": {"middle": [1, 2]},
         "single_transformer_blocks": {"low": [2, 9], "high": [20, 27]},
     }
-    controls = control_variants(bands, depths, steps=12)
+    apart = {"joint_transformer_blocks"}  # AuraFlow's single blocks hold both streams in one tensor
+    controls = control_variants(bands, depths, steps=12, apart=apart)
     single = [v for v in controls if v.stack == "single_transformer_blocks"]
     assert [v.combine for v in single if v.strategy == "parallel"] == ["mean", "sum"]
-    assert {v.affected for v in single} == {"both"}, "AuraFlow's single blocks hold both streams in one tensor"
+    assert {v.affected for v in single} == {"both"}
     assert {v.affected for v in controls if v.stack == "joint_transformer_blocks"} == {"both", "image", "text"}
     assert [v.steps for v in single if v.steps] == [[0, 3], [4, 7], [8, 11]]
     at_random = [v for v in single if "random" in v.name]
     assert len({tuple(v.order) for v in at_random}) == 4
     assert all(len(v.order) == 24 for v in at_random)
-    assert len(control_variants(bands, depths, steps=2)) == len(controls) - 6, "two steps have no thirds"
+    assert len(control_variants(bands, depths, 2, apart)) == len(controls) - 6, "two steps have no thirds"
 
 
 def test_a_plan_is_checked_before_anything_runs():

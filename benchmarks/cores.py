@@ -1,0 +1,71 @@
+"""What a second core brings a study, whose notebooks run side by side with a thread each.
+
+    python -m benchmarks.cores --model flux-mini
+
+The work is a study's own: a variant that was not painted yet is painted and scored. One process with one thread does
+it, then two such processes at once (as `make report` does on two cores), then one process with two threads.
+"""
+
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from itertools import count
+from multiprocessing import get_context
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import torch
+
+from painters_utils.config import load_study
+from painters_utils.studio import Studio
+from painters_utils.variants import custom_variant
+
+from .timing import Found, command, ratio, take_turns
+
+UNUSED = count()  # draws of a random order: every call has one of its own, so that nothing was painted before
+
+
+def measure(
+    model: Annotated[str, "a row of data/models.yaml"] = "sd3-mini",
+    steps: Annotated[int, "denoising steps (0: the study's own)"] = 0,
+    repeats: Annotated[int, "repetitions of each"] = 5,
+) -> Found:
+    with TemporaryDirectory() as folder:
+        settings = model, steps, folder
+        one, two = (ProcessPoolExecutor(1, get_context("spawn")) for _ in range(2))
+        with one, two:
+
+            def at_once(threads: int, *processes: ProcessPoolExecutor) -> None:
+                for work in [process.submit(score_variant, next(UNUSED), threads, *settings) for process in processes]:
+                    work.result()
+
+            works = {
+                "one core": lambda: at_once(1, one),
+                "side by side": lambda: at_once(1, one, two),
+                "two threads": lambda: at_once(2, one),
+            }
+            seconds = take_turns(works, repeats)
+    twice = [2 * a / b for a, b in zip(seconds["one core"], seconds["side by side"], strict=True)]
+    once = [a / b for a, b in zip(seconds["one core"], seconds["two threads"], strict=True)]
+    note = f"{model}, variants of the default study painted and scored"
+    return [
+        ratio("cores", "work of two notebooks on two cores, relative to one on one", twice, ("≥", 1.6), note),
+        ratio("threads", "work of one notebook with two threads, relative to one", once, note=note),
+    ], []
+
+
+def score_variant(draw: int, threads: int, *settings: str | int) -> None:
+    """Paint and score one variant, in a process that keeps the model and its baseline."""
+    torch.set_num_threads(threads)
+    studio = loaded(*settings)
+    stack, depth = next(iter(studio.depths.items()))
+    studio.scores(custom_variant(stack, depth, "random_order", band=[1, depth - 2], seed=draw))
+
+
+@cache
+def loaded(model: str, steps: int, folder: str) -> Studio:
+    study = load_study()
+    return Studio(model, study.prompts, [0], folder, steps=steps or study.steps, suite=study.suite)
+
+
+if __name__ == "__main__":
+    command(measure, __doc__)

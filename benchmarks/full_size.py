@@ -1,0 +1,178 @@
+"""The originals at full size, with random weights made on the device: what every way to run their layers costs.
+
+    python -m benchmarks.full_size flux              on a GPU of 80 GB, less than ten minutes; also sd3, auraflow
+    python -m benchmarks.full_size flux --width 96   the same script at toy width, on any machine
+    python -m benchmarks.full_size --check           the article's orders against the real configurations; no weights
+
+One denoising step and a short sampling at the article's picture size: untouched, under the identity order, with the
+middle half of every stack run in each other way, and while recording; then again with compiled blocks. What ran with
+real width is written to benchmarks/results/, named after the machine.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from itertools import chain
+from statistics import median
+
+import torch
+from torch import nn
+
+from painters_utils.costs import RESULTS
+from painters_utils.errors import InputError
+from painters_utils.orders import layer_order
+from painters_utils.recorder import record_activations
+from painters_utils.stacks import find_stacks
+from painters_utils.strategies import build_order
+from painters_utils.variants import article_variants
+
+from .originals import ORIGINALS, Original, denoising, with_random_weights
+from .timing import DEVICE, machine, ratio, show, take_turns, within
+
+STRATEGIES = ("skip", "middle_repeat", "reverse", "random_order", "parallel", "looped_parallel")
+TOY = dict(tokens=(8, 8), text=24)  # with --width
+SPARE = 2 * 2**30  # bytes for what is in flight inside one block, and for the libraries
+Contexts = dict[str, Callable[[], AbstractContextManager]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", default=list(ORIGINALS), help=", ".join(ORIGINALS))
+    parser.add_argument("--width", type=int, help="channels of a toy, a multiple of 32 (default: the real width)")
+    parser.add_argument("--steps", type=int, default=4, help="denoising steps of the sampling (default %(default)s)")
+    parser.add_argument("--repeats", type=int, default=5, help="repetitions of each (default %(default)s)")
+    parser.add_argument("--minutes", type=float, default=1.5, help="begin no repetition after (default %(default)s)")
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, help="compiled blocks too")
+    parser.add_argument("--check", action="store_true", help="only check the article's orders")
+    options = parser.parse_args()
+    try:
+        for name in options.models:
+            if name not in ORIGINALS:
+                raise InputError(f"model {name!r} is none of {', '.join(ORIGINALS)}")
+            count = check_orders(ORIGINALS[name])
+            print(f"{ORIGINALS[name].title}: {count} orders of the article fit the real configuration", flush=True)
+        if not options.check:
+            for name in options.models:
+                measure(name, options)
+    except InputError as error:
+        parser.exit(1, f"error: {error}\n")
+
+
+def check_orders(original: Original) -> int:
+    """Lay every order of the article over the real configuration, which has no weights; returns how many fit."""
+    transformer, variants = original.build(), article_variants(original.mini)
+    for variant in variants:
+        with layer_order(transformer, {variant.stack: variant.order}):
+            pass
+    return len(variants)
+
+
+def measure(name: str, options: argparse.Namespace) -> None:
+    """Time one model, print its table, and keep it if it has its real width."""
+    original, toy = ORIGINALS[name], TOY if options.width else {}
+    transformer = original.build(options.width)
+    need = bytes_needed(original, transformer, **toy)
+    if DEVICE == "cuda" and need > (free := torch.cuda.mem_get_info()[0]):
+        raise InputError(f"{original.title} needs {need / 2**30:.0f} GiB, {free / 2**30:.0f} are free on the GPU")
+    if DEVICE == "cpu" and not options.width:
+        raise InputError("there is no GPU here: give --width 96 for a toy of the same depth")
+    with_random_weights(transformer)
+    rows = part(original, transformer, options, toy)
+    if options.compile:
+        for block in chain(*find_stacks(transformer).values()):
+            block.compile()  # as `compile_repeated_blocks()` does, which knows FLUX's blocks but not the others'
+        rows += part(original, transformer, options, toy, " (compiled blocks)")
+    print(f"\n{original.title}, about {need / 2**30:.1f} GiB, by each way's step to the untouched model's:")
+    show(rows)
+    if not options.width:
+        found = {"machine": machine(), "rows": rows, "points": []}
+        RESULTS.mkdir(exist_ok=True)
+        path = RESULTS / f"full-size-{name}-{found['machine']['name']}.json"
+        path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+
+
+def part(
+    original: Original, transformer: nn.Module, options: argparse.Namespace, toy: dict, suffix: str = ""
+) -> list[dict]:
+    """A row for each way to run the layers: the time of a step by the untouched model's, seconds, memory."""
+    step, sampling = (denoising(original, transformer, steps, **toy) for steps in (1, options.steps))
+    ways = contexts(original, transformer)
+    peaks, equal = {}, torch.equal(step(), within(ways["identity"], step)())
+    for way, context in ways.items():
+        peaks[way] = peak_gib(within(context, sampling))
+    one, whole = (
+        take_turns({way: within(context, work) for way, context in ways.items()}, options.repeats, options.minutes)
+        for work in (step, sampling)
+    )
+    rows = []
+    for way, runs in layer_runs(transformer).items():
+        by_untouched = [a / b for a, b in zip(one[way], one["untouched"], strict=True)]
+        note = f"{runs} layers; {median(one[way]):.3f} s a step, {median(whole[way]):.2f} s {options.steps} steps"
+        note += f", {peaks[way]:.1f} GiB" if peaks[way] else ""
+        if way == "identity":
+            note += ", the same latents bit for bit" if equal else ", OTHER LATENTS"
+        goal = ("≤", 1.01) if way == "identity" else None
+        what = f"{original.title}{suffix}: {way.replace('_', ' ')}"
+        rows.append(ratio(f"{original.mini} {way}{suffix}", what, by_untouched, goal, note))
+    return rows
+
+
+def contexts(original: Original, transformer: nn.Module) -> Contexts:
+    """The ways to run the layers."""
+    ways: Contexts = {"untouched": nullcontext}
+    for strategy, orders in all_orders(transformer).items():
+        ways[strategy] = partial(layer_order, transformer, orders)
+    ways["recording"] = partial(record_activations, transformer, guided=original.guidance > 1)
+    return ways
+
+
+def all_orders(transformer: nn.Module) -> dict[str, dict[str, list]]:
+    """The middle half of every stack under each strategy."""
+    depths = {stack: len(blocks) for stack, blocks in find_stacks(transformer).items()}
+    identity = {stack: build_order("identity", depth) for stack, depth in depths.items()}
+    return {"identity": identity} | {
+        strategy: {
+            stack: build_order(strategy, depth, [depth // 4, depth - depth // 4 - 1]) for stack, depth in depths.items()
+        }
+        for strategy in STRATEGIES
+    }
+
+
+def layer_runs(transformer: nn.Module) -> dict[str, int]:
+    """How many layers run in a step, by way."""
+    whole = sum(map(len, find_stacks(transformer).values()))
+    runs = {
+        strategy: sum(len(step) if isinstance(step, list) else 1 for order in orders.values() for step in order)
+        for strategy, orders in all_orders(transformer).items()
+    }
+    return {"untouched": whole, **runs, "recording": whole}
+
+
+def bytes_needed(original: Original, transformer: nn.Module, tokens: tuple = (), text: int = 0) -> int:
+    """A bound on what the device must hold: the weights, and while recording twelve times a step's activations.
+
+    The recorder keeps the layers' outputs of one step in the model's type, up to three float32 sums of them and a
+    float32 copy, and those of the first step wait a while: 1 + 3 × 2 + 2 + 1 times two bytes. On a CPU, at a width of
+    512, ten to eleven times were seen.
+    """
+    weights = sum(values.numel() * values.element_size() for values in transformer.parameters())
+    (rows, columns), words = tokens or original.tokens, text or original.text
+    layers = sum(map(len, find_stacks(transformer).values()))
+    output = (rows * columns + words) * transformer.inner_dim * (1 + (original.guidance > 1)) * 2
+    return weights + 12 * layers * output + SPARE
+
+
+def peak_gib(work: Callable[[], object]) -> float | None:
+    """The device's peak memory during the work, weights included; None where there is no device."""
+    if DEVICE != "cuda":
+        work()
+        return None
+    torch.cuda.reset_peak_memory_stats()
+    work()
+    return torch.cuda.max_memory_allocated() / 2**30
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""What the benchmarks share: time things in turn, say what a ratio is worth, name the machine, be called.
+
+A benchmark is a function `measure` that returns (rows, points) as `painters_utils/costs.py` describes them.
+"""
+
+import argparse
+import inspect
+import os
+import platform
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from time import perf_counter
+from typing import get_type_hints
+
+import diffusers
+import numpy as np
+import torch
+import transformers
+from numpy.random import default_rng
+
+from painters_utils.costs import cost_table
+
+Work = Callable[[], object]
+Found = tuple[list[dict], list[dict]]
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+for library in (diffusers, transformers):  # their bars would run through the tables
+    library.utils.logging.disable_progress_bar()
+
+
+def take_turns(
+    works: Mapping[str, Work], repeats: int, minutes: float = float("inf"), warm: bool = False
+) -> dict[str, list[float]]:
+    """Seconds of each repetition of each piece of work, after one that only warms up unless all is `warm`.
+
+    They take turns, so that what else the machine does falls on all alike, and each leads in turn, as the first after
+    a pause is the slowest. No round begins after `minutes`.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    names, started = list(works), perf_counter()
+    for repetition in range(0 if warm else -1, repeats):
+        if repetition > 0 and perf_counter() - started > 60 * minutes:
+            break
+        start = repetition % len(names)
+        for name in names[start:] + names[:start]:
+            once = seconds_of(works[name])
+            if repetition >= 0:
+                seconds[name].append(once)
+    return seconds
+
+
+def seconds_of(work: Work) -> float:
+    """How long it takes, on an accelerator until all of it is done."""
+    finish = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+    finish()
+    began = perf_counter()
+    work()
+    finish()
+    return perf_counter() - began
+
+
+def within(context: Callable[[], AbstractContextManager], work: Work) -> Work:
+    """The work done inside a context that is entered anew each time."""
+
+    def inside() -> object:
+        with context():
+            return work()
+
+    return inside
+
+
+def ratio(
+    id: str, what: str, values: Sequence[float], goal: tuple[str, float] | None = None, note: str = "", unit: str = "×"
+) -> dict:
+    """A row: the median of one value a repetition, with the bootstrap 95 % interval of the median."""
+    draws = np.median(default_rng(0).choice(np.asarray(values), (2000, len(values))), axis=1)
+    low, high = np.percentile(draws, (2.5, 97.5)) if len(values) > 2 else (None, None)
+    return row(id, what, float(np.median(values)), unit, goal, note, low, high)
+
+
+def row(
+    id: str, what: str, value: float, unit: str, goal: tuple[str, float] | None = None, note: str = "",
+    low: float | None = None, high: float | None = None,
+) -> dict:  # fmt: skip
+    """A row of plain numbers, for JSON."""
+    low, high = (None if end is None else float(end) for end in (low, high))
+    return dict(id=id, what=what, value=value, low=low, high=high, unit=unit, goal=goal, note=note)
+
+
+def machine() -> dict:
+    """What the numbers depend on, and no more: a person is not told by it."""
+    about = Path("/proc/cpuinfo")
+    model = re.search(r"^model name\s*: (.+)$", about.read_text(), re.M) if about.exists() else None
+    found = {
+        "processor": model.group(1) if model else platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "busy": round(os.getloadavg()[0], 1),  # processes that wanted a core when it began
+    }
+    words = f"{found['accelerator'] or ''} {found['processor']} {found['cores']} cores torch {found['torch']}"
+    return {"name": re.sub(r"[^a-z0-9.]+", "-", words.lower()).strip("-"), **found}
+
+
+def command(measure: Callable[..., Found], doc: str) -> None:
+    """The command line of a benchmark: an option for each parameter of `measure`; prints what it found."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    hints = get_type_hints(measure, include_extras=True)
+    for name, parameter in inspect.signature(measure).parameters.items():
+        kind, help = hints[name].__origin__, f"{hints[name].__metadata__[0]} (default %(default)s)"
+        how = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
+        parser.add_argument(f"--{name}", default=parameter.default, help=help, **how)
+    show(measure(**vars(parser.parse_args()))[0])
+
+
+def show(rows: Sequence[Mapping]) -> None:
+    print(cost_table(rows).to_string(index=False, justify="left"))

@@ -1,0 +1,58 @@
+"""One run at a time in a folder, and no process of a run outlives the one that started it."""
+
+import fcntl
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[IO]:
+    """Be the only run in `folder`; waits until another one has ended. Yields the lock, an open file.
+
+    The system lets go of the lock when the last process that has the file open is gone, however it went: nothing is
+    left to be unlocked by hand. Whatever is started with `stdin=lock` hands it on to what it starts itself, so that
+    a run begins when nothing of the last one is at work any more.
+    """
+    with open(folder / "run.lock", "a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"another run is at work in {folder}: waiting for it to end", file=sys.stderr, flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:  # some network file systems have no locks
+            print(f"{folder} cannot be locked ({error.strerror}): start no second run there", file=sys.stderr)
+        yield lock
+
+
+def end_with(parent: int) -> None:
+    """If `parent` is what started this process, end at once when it has ended, even by kill -9: asks every second.
+
+    Jupyter's kernels do the same by themselves.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    if os.getppid() == parent:
+        threading.Thread(target=watch, daemon=True).start()
+
+
+def end_children() -> None:
+    """End everything that this process has started and what that has started, kernels too; back when it is gone."""
+    children = psutil.Process().children(recursive=True)
+    for child in children:
+        try:
+            child.kill()
+        except psutil.NoSuchProcess:
+            pass
+    psutil.wait_procs(children, timeout=10)

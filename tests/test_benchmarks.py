@@ -1,0 +1,99 @@
+"""The benchmarks measure what they say, and the article's orders fit the originals at their real configuration."""
+
+import argparse
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import full_size, growth, recorder, timing
+from benchmarks.originals import ORIGINALS, denoising, with_random_weights
+from painters_utils.catalog import model_row
+from painters_utils.costs import cost_chapters, cost_table, goal_met, in_words
+from painters_utils.orders import layer_order
+from painters_utils.stacks import find_stacks
+
+BILLIONS = {"flux": 11.9, "sd3": 2.0, "auraflow": 6.8}  # of parameters, as published
+
+
+@pytest.mark.parametrize("name", ORIGINALS)
+def test_the_articles_orders_fit_the_real_configuration(name):
+    original = ORIGINALS[name]
+    transformer = original.build()
+    assert next(transformer.parameters()).is_meta
+    assert round(sum(p.numel() for p in transformer.parameters()) / 1e9, 1) == BILLIONS[name]
+    depths = {stack: len(blocks) for stack, blocks in find_stacks(transformer).items()}
+    assert depths == model_row(original.mini)["depths"]
+    assert full_size.check_orders(original) == {"flux": 15, "sd3": 11, "auraflow": 14}[name]
+    assert full_size.bytes_needed(original, transformer) < 75e9, "fits a GPU of 80 GB"
+
+
+@pytest.mark.parametrize("name", ORIGINALS)
+def test_full_size_runs_at_toy_width(name, monkeypatch):
+    options = argparse.Namespace(width=32, steps=1, repeats=1, minutes=1, compile=False)
+    shown = []
+    monkeypatch.setattr(full_size, "show", shown.extend)
+    monkeypatch.setattr(full_size, "TOY", dict(tokens=(2, 3), text=5))
+    full_size.measure(name, options)
+    ways = [row["what"].split(": ")[1] for row in shown]
+    assert ways[:3] == ["untouched", "identity", "skip"] and ways[-1] == "recording"
+    assert "the same latents bit for bit" in shown[1]["note"]
+    runs = [int(row["note"].split()[0]) for row in shown]
+    assert runs[2] < runs[0] == runs[1] == runs[-1] < runs[ways.index("looped parallel")]
+
+
+def test_a_guided_loop_follows_the_guidance():
+    original = ORIGINALS["sd3"]
+    transformer = with_random_weights(original.build(32, torch.float32))
+    toy = dict(tokens=(2, 3), text=5)
+    once = denoising(original, transformer, 1, **toy)()
+    assert once.shape == (1, 16, 4, 6) and once.isfinite().all()
+    assert torch.equal(once, denoising(original, transformer, 1, **toy)()), "the same noise each time"
+    with layer_order(transformer, {"transformer_blocks": [0, 23]}):
+        assert not torch.equal(once, denoising(original, transformer, 1, **toy)())
+
+
+def test_recording_by_hand_finds_the_recorders_matrices():
+    works = recorder.ways(steps=2, batch=2, width=32)
+    recorder.check_equal(works)
+    broken = {**works, "by hand": lambda: lambda stream, average: np.eye(57)}
+    with pytest.raises(AssertionError):
+        recorder.check_equal(broken)
+
+
+def test_works_take_turns():
+    ran = []
+    works = {name: lambda name=name: ran.append(name) for name in "abc"}
+    seconds = timing.take_turns(works, repeats=3)
+    assert [len(times) for times in seconds.values()] == [3, 3, 3]
+    assert [ran[start : start + 3] for start in (0, 3, 6, 9)] == [list("cab"), list("abc"), list("bca"), list("cab")]
+
+
+def test_a_goal_is_met_only_by_the_whole_interval():
+    rows = [
+        timing.ratio("identity", "time of a thing", values, ("≤", 1.01))
+        for values in ([1.0] * 5, [1.0, 1.0, 1.005, 1.02, 1.02], [1.2] * 5, [1.0])
+    ]
+    assert [goal_met(row) for row in rows] == ["yes", "open", "no", "yes"]
+    assert goal_met(timing.row("batch", "speed", 3.0, "×", ("≥", 2))) == "yes"
+    assert goal_met(timing.row("kept", "memory", 3.0, "×")) == ""
+    assert list(cost_table(rows)["measured"])[2:] == ["1.200 × (1.200 – 1.200)", "1.000 ×"]
+    assert in_words(rows[:1]) == ["**Another order costs nothing.** Time of a thing: 1.000 × (1.000 – 1.000)."]
+    assert in_words(rows[2:3])[0].startswith("**What another order costs.**")
+
+
+def test_the_page_shows_what_was_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(growth, "GROWING", {"steps": {1: {"steps": 1}, 2: {"steps": 2}}})
+    rows, points = growth.measure(width=32, batch=1, steps=1, repeats=1)
+    assert [(point["line"], point["x"]) for point in points] == [
+        ("untouched", 1), ("untouched", 2), ("recording", 1), ("recording", 2)
+    ]  # fmt: skip
+    assert cost_chapters(tmp_path) == [], "no chapter without a measurement"
+    found = {"machine": timing.machine() | {"processor": "<b>"}, "rows": rows, "points": points}
+    (tmp_path / "here.json").write_text(json.dumps(found))
+    [chapter] = cost_chapters(tmp_path)
+    assert 'alt="Line charts: seconds by steps."' in chapter["chart"]
+    for row in rows:
+        assert row["what"] in chapter["table"] and f"{row['value']:.1f}"[:2] in chapter["table"]
+    assert "<b>" not in chapter["table"] and "<b>" not in chapter["chart"]

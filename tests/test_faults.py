@@ -1,0 +1,303 @@
+"""Faults, each of them made: whatever is killed, cut short or full, the same command goes on and ends in the same page.
+
+The runs are a small study in a checkout of its own: the repository's code with three little notebooks, one of which
+waits as long as a file says so. That is when it is killed.
+"""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import psutil
+import pytest
+import yaml
+from PIL import Image
+
+from painters_utils import catalog, config, files, report, run
+from painters_utils.catalog import ROOT
+from painters_utils.config import PUBLISHED, Study, load_study
+from painters_utils.errors import InputError
+from painters_utils.files import whole
+from painters_utils.pipelines import Picture
+from painters_utils.store import Store
+
+FIND = """
+import base64, io, json, os, time
+from pathlib import Path
+from IPython.display import HTML, display
+from PIL import Image
+from painters_utils.files import whole
+"""
+WAIT = """
+with whole(Path(out) / "waits") as unfinished:
+    unfinished.write_text(str(os.getpid()))
+while Path(out, "hold").exists():
+    time.sleep(0.05)
+"""
+TELL = """
+buffer = io.BytesIO()
+Image.new("RGB", (8, 8), "red").save(buffer, "WEBP")
+data = base64.b64encode(buffer.getvalue()).decode()
+display(HTML(f'<figure id="{name}"><img src="data:image/webp;base64,{{data}}" alt="a red square"></figure>'))
+with open(Path(out) / "ran.txt", "a") as file:
+    print("{name}", file=file)
+with whole(Path(out) / "{name}.json") as unfinished:
+    unfinished.write_text(json.dumps({{"prompts": prompts, "steps": steps}}))
+"""
+GATHER = """
+found = {model: json.loads(Path(out, model, "06_repeat.json").read_text()) for model in models}
+with whole(Path(out, "study/15_findings.json")) as unfinished:
+    unfinished.write_text(json.dumps(found))
+"""
+SMALL = dict(
+    models=["sd3-mini"], notebooks=["05_skip", "06_repeat"], seeds=1, suite=0, scenes=1, steps=2,
+    prompts=["a green balloon on a gray background", "a red bridge on a blue background"], profiles={"default": {}},
+)  # fmt: skip
+PAGE = """<title>{{ study.profile }}</title>{{ numbers|tojson }}{{ findings|tojson }}
+{{ figure("sd3-mini", "06_repeat") }}{% for who, name, title in chapters %}<h1>{{ title }}</h1>{% endfor %}
+"""
+LONG = 1200  # seconds: nothing here takes as long, but a busy machine is slow
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> Path:
+    """A checkout with a study of three little notebooks and a little page."""
+    root = tmp_path_factory.mktemp("checkout")
+    for name in ("painters_utils", "miniworld", "data", "Snakefile", "requirements.txt"):
+        (root / name).symlink_to(ROOT / name)
+    template = root / "report/template"
+    shutil.copytree(ROOT / "report/template", template)
+    (template / "page.html.j2").write_text(PAGE)
+    (root / "config.yaml").write_text(yaml.safe_dump(yaml.safe_load((ROOT / "config.yaml").read_text()) | SMALL))
+    own = 'model = "sd3-mini"\nprompts = []\nsteps = None\nout = ""'
+    write_notebook(root, "05_skip", own, FIND, TELL.format(name="05_skip"))
+    write_notebook(root, "06_repeat", own, FIND, WAIT, TELL.format(name="06_repeat"))
+    write_notebook(root, "15_findings", 'models = []\nout = ""', FIND, GATHER)
+    return root
+
+
+def write_notebook(root: Path, name: str, *sources: str) -> None:
+    cells = [nbformat.v4.new_markdown_cell(f"# {name}", id="title")]
+    cells += [nbformat.v4.new_code_cell(source.strip(), id=f"cell-{i}") for i, source in enumerate(sources)]
+    cells[1].metadata["tags"] = ["parameters"]
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}, "language_info": {"name": "python"}}
+    (root / "notebooks").mkdir(exist_ok=True)
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), root / f"notebooks/{name}.ipynb")
+
+
+@pytest.fixture
+def make_report(checkout) -> Iterator[Callable[[Path], subprocess.Popen]]:
+    """`make report OUT=out`; what still runs at the end of a test is killed."""
+    started = []
+
+    def start(out: Path) -> subprocess.Popen:
+        command = [sys.executable, "-m", "painters_utils.run", "--out", str(out), "--cores", "1"]
+        pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        # Whoever runs the tests in the background may ignore Ctrl-C, which children inherit; a terminal's do not.
+        heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        started.append(subprocess.Popen(command, cwd=checkout, preexec_fn=heard, **pipes))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+
+
+def at_work(process: subprocess.Popen, out: Path) -> psutil.Process:
+    """The kernel of the notebook that waits, once it does."""
+    waits = out / "sd3-mini/waits"
+    deadline = time.monotonic() + LONG
+    while not waits.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    kernel = psutil.Process(int(waits.read_text()))
+    waits.unlink()
+    return kernel
+
+
+def kinds(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, by its path there."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_that_is_killed_again_and_again_ends_in_the_same_page(checkout, make_report, tmp_path):
+    untouched, out = kinds(checkout), tmp_path / "killed"
+    words, errors = (process := make_report(tmp_path / "whole")).communicate(timeout=LONG)
+    assert process.returncode == 0, errors
+    assert words == f"the report: {tmp_path}/whole/report/index.html\n"
+
+    hold = out / "sd3-mini/hold"
+    hold.parent.mkdir(parents=True)
+    (out / "study.json").touch()  # an earlier run's
+    hold.touch()
+    for victim, message in (
+        ("kernel", "the kernel of 06_repeat was killed"),
+        ("papermill", "the study is not complete"),
+        ("Snakemake", "the study is not complete"),
+        ("nothing, but asked to stop", "stopped; the same command goes on where it was"),
+    ):
+        kernel = at_work(process := make_report(out), out)
+        family = [kernel, kernel.parent(), kernel.parent().parent()]
+        assert family[2].parent().pid == process.pid, "kernel, papermill, Snakemake and the run: nothing in between"
+        if victim.startswith("nothing"):
+            process.send_signal(signal.SIGINT)
+        else:
+            family[["kernel", "papermill", "Snakemake"].index(victim)].kill()
+        _, errors = process.communicate(timeout=LONG)
+        assert process.returncode == 1, victim
+        assert message in errors.splitlines()[-1] or victim == "kernel" and message in errors, errors
+        gone, alive = psutil.wait_procs(family, timeout=0 if victim.startswith("nothing") else LONG)
+        assert not alive, victim
+
+    kernel = at_work(first := make_report(out), out)
+    second = make_report(out)
+    assert second.stderr.readline() == f"another run is at work in {out}: waiting for it to end\n"
+    first.kill()
+    assert not psutil.wait_procs([kernel], timeout=LONG)[1], "a kernel of a killed run"
+    hold.unlink()
+    words, errors = second.communicate(timeout=LONG)
+    assert second.returncode == 0, errors
+    first.communicate()
+
+    assert (out / "sd3-mini/ran.txt").read_text() == "05_skip\n06_repeat\n", "what was finished did not run again"
+    assert kinds(out / "report") == kinds(tmp_path / "whole/report")
+    assert kinds(out / "figures") == kinds(tmp_path / "whole/figures")
+    assert {"index.html", "notebooks/sd3-mini/05_skip.html"} <= set(kinds(out / "report"))
+    assert not [path for path in out.rglob("*") if ".part." in path.name or ".failed." in path.name]
+    assert kinds(checkout) == untouched, "with OUT, nothing is written to the checkout"
+
+
+@pytest.fixture
+def study(tmp_path) -> Study:
+    """What a finished run of one notebook has left."""
+    out = tmp_path / "out"
+    one = replace(load_study("smoke"), out=out, page=out / "report/index.html", figures=out / "figures")
+    for path in (out / "m/05_skip.ipynb", out / "m/05_skip.json", out / "m/strips/05_skip/names.json",
+                 out / "study/15_findings.ipynb", out / "study/15_findings.json"):  # fmt: skip
+        with whole(path) as unfinished:
+            unfinished.write_text(json.dumps({"cells": [1, 2, 3]}))
+    Image.new("RGB", (96, 96), "red").save(out / "m/strips/05_skip/00.webp")
+    report.publish(one, page_of(one, "old"))
+    return one
+
+
+def page_of(study: Study, words: str) -> dict[Path, bytes]:
+    pages = study.page.parent / "notebooks/m"
+    return {path: words.encode() for path in (study.figures / "m/a.webp", pages / f"{words}.html", study.page)}
+
+
+def test_what_is_whole_is_left_alone(study):
+    before = kinds(study.out)
+    run.forget_damaged(study)
+    assert kinds(study.out) == before
+
+
+@pytest.mark.parametrize(
+    "cut", ["m/05_skip.ipynb", "m/05_skip.json", "m/strips/05_skip/names.json", "m/strips/05_skip/00.webp"]
+)
+def test_a_notebook_of_which_something_was_cut_short_runs_again(study, cut):
+    os.truncate(study.out / cut, (study.out / cut).stat().st_size - 5)
+    run.forget_damaged(study)
+    assert not (study.out / "m/05_skip.ipynb").exists()
+    assert (study.out / "study/15_findings.ipynb").exists()
+
+
+@pytest.mark.parametrize("name", ["report/index.html", "figures/m/a.webp", "report/notebooks/m/old.html"])
+def test_a_page_of_which_a_file_is_missing_or_cut_short_is_written_again(study, name):
+    os.truncate(study.out / name, 1)
+    run.forget_damaged(study)
+    assert not (study.out / PUBLISHED).exists()
+    report.publish(study, page_of(study, "old"))
+    (study.out / name).unlink()
+    run.forget_damaged(study)
+    assert not (study.out / PUBLISHED).exists()
+
+
+def test_what_a_killed_run_had_begun_to_write_goes(study):
+    (study.figures / "m/a.1234abcd.part.webp").touch()
+    (study.out / "m/06_repeat.1234abcd.part.json").touch()
+    run.forget_damaged(study)
+    assert not list(study.out.rglob("*.part.*"))
+
+
+def test_the_page_is_there_and_whole_at_every_moment(study, monkeypatch):
+    moments, replace = [], os.replace
+
+    def watched(*paths):
+        moments.append(study.page.read_text())
+        replace(*paths)
+        moments.append(study.page.read_text())
+
+    monkeypatch.setattr(files.os, "replace", watched)
+    report.publish(study, page_of(study, "new"))
+    assert list(dict.fromkeys(moments)) == ["old", "new"]
+    assert [path.name for path in study.page.parent.glob("notebooks/*/*")] == ["new.html"], "earlier pages are gone"
+
+
+@contextmanager
+def full_disk(room: int):
+    """No file can grow beyond `room` bytes, as on a disk with no more space than that."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_loses_nothing_and_leaves_nothing_half_written(study, tmp_path):
+    store, computed = Store(tmp_path / "store"), []
+
+    def paint():
+        computed.append(1)
+        return [Picture("a dog", 0, Image.effect_noise((64, 64), 50).convert("RGB"))], pd.DataFrame({"kept": [0.5]})
+
+    early = store.get("early", paint)
+    with full_disk(1000), pytest.raises(OSError, match="File too large"):
+        store.get("late", paint)
+    with full_disk(1000), pytest.raises(OSError, match="File too large"):
+        report.publish(study, page_of(study, "new" * 1000))
+    assert study.page.read_text() == "old"
+    assert len(list(store.folder.iterdir())) == 1
+    assert not list(study.out.rglob("*.part.*"))
+    assert store.get("early", paint)[0][0].image.tobytes() == early[0][0].image.tobytes()
+    store.get("late", paint)
+    store.get("late", paint)
+    assert len(computed) == 3, "early, late on the full disk, late"
+
+
+@pytest.mark.parametrize(
+    "name", ["models/sd3-mini/vae/diffusion_pytorch_model.safetensors", "models/sd3-mini/tokenizer/tokenizer.json",
+             "checker/checker.safetensors"]
+)  # fmt: skip
+def test_weights_cut_short_are_refused_before_anything_runs(name, checkout, tmp_path, monkeypatch):
+    for place in ("config.yaml", "notebooks"):
+        (tmp_path / place).symlink_to(checkout / place)
+    shutil.copytree(ROOT / "data", tmp_path / "data", copy_function=os.symlink)
+    cut = tmp_path / "data" / name
+    whole_file = cut.read_bytes()
+    cut.unlink()
+    cut.write_bytes(whole_file[: len(whole_file) // 2])
+    for module in (catalog, config):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+    with pytest.raises(InputError, match=f"{cut}.* damaged"):
+        load_study(out=tmp_path / "out")
+
+
+def test_a_folder_of_other_things_is_no_place_for_a_run(tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(InputError, match="holds other files: choose a folder that is new, empty or of an earlier run"):
+        load_study("smoke", out=tmp_path)
