@@ -51,7 +51,7 @@ lab: $(VENV)/ready ## Open the notebooks in JupyterLab
 	@$(RUN) -m jupyter lab --notebook-dir=notebooks
 
 minis: $(VENV)/ready ## Train the minis from nothing (PROFILE=smoke: minutes, bad pictures)
-	@for what in vae checker flux-mini sd3-mini auraflow-mini; do \
+	@for what in vae checker sd3-mini flux-mini auraflow-mini; do \
 		$(RUN) -m miniworld.train $$what --profile $(if $(filter smoke,$(PROFILE)),smoke,full) || exit 1; done
 
 bench: $(VENV)/ready ## Measure what it costs: benchmarks/results/ and the README's table

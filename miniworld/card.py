@@ -17,7 +17,7 @@ from painters_utils.pipelines import describe_parts, load_pipeline
 
 from .evaluate import CARDS, mini_scores, minis_table
 from .models import MINIS
-from .train_mini import RECIPES, Recipe
+from .train_mini import LOG_EVERY, RECIPES, Recipe
 
 CARD = """# {name}
 
@@ -54,7 +54,7 @@ By luck alone, pictures judged by other prompts than their own, {chance:.2f} of 
 |---|---|
 | parts | {parts}; bf16, safetensors only |
 | data | scenes painted by `miniworld/`: 20 objects, 8 colours, hats and sunglasses, 28 backgrounds, 1 to 4 objects, counts and relations; 16 of 160 (object, colour) pairs held out |
-| training | flow matching, {images:,} scenes in {train_steps:,} steps of {batch}{guidance}{beginning}; Muon for the blocks' matrices, AdamW for the rest, highest learning rate {rate}; moving average {ema}; bf16 autocast; seed 0 |
+| training | flow matching, {images:,} scenes in {train_steps:,} steps of {batch}{guidance}{beginning}{teaching}; Muon for the blocks' matrices, AdamW for the rest, highest learning rate {rate}; moving average {ema}; bf16 autocast; seed 0 |
 | last loss | {loss:.3f}; every 20th step is in `training.jsonl` |
 | hardware | 2 cores of an AMD EPYC (Zen 4), no GPU; {hours:.1f} hours |
 | VAE | shared by all minis: 8 channels, trained wide (16 channels) and narrowed, mean error 5.3 of 255 grey levels |
@@ -87,7 +87,7 @@ def write_card(name: str) -> Path:
     )  # fmt: skip
     facts = "Single facts: " + ", ".join(f"{fact} {value:.2f}" for fact, value in scores["facts"].items()) + "."
     steps = int(log["step"].max())
-    losses = log.dropna(subset=["loss"])
+    losses, rates = log["loss"].dropna(), log["images_per_s"].dropna()
     text = CARD.format(
         name=name, what=WHAT[name], original=row["title"].removesuffix(" mini"), path=row["path"],
         pipeline=type(pipe).__name__, absent=", text_encoder_3=None, tokenizer_3=None" if name == "sd3-mini" else "",
@@ -99,12 +99,24 @@ def write_card(name: str) -> Path:
         parts=parts(pipe), images=steps * recipe.batch, train_steps=steps, batch=recipe.batch,
         guidance="" if scores["guidance"] <= 1 else f", a tenth of them without caption (guidance {scores['guidance']})",
         beginning="; the text encoder begins with flux-mini's, the first 8,192 scenes hold one thing each"
-        if recipe.reader else "", rate=recipe.rate, ema=recipe.ema, loss=losses["loss"].iloc[-5:].mean(), planned=steps, history=HISTORY,
-        hours=sum(20 * recipe.batch / losses["images_per_s"]) / 3600,
+        if recipe.reader else "", rate=recipe.rate, ema=recipe.ema, loss=losses.iloc[-5:].mean(), planned=steps, history=HISTORY,
+        teaching=taught(recipe, log, scores["guidance"] > 1), hours=sum(LOG_EVERY * recipe.batch / rates) / 3600,
     )  # fmt: skip
     card = folder / "README.md"
     card.write_text(text)
     return card
+
+
+def taught(recipe: Recipe, log: pd.DataFrame, guided: bool) -> str:
+    """What the card says of a teacher; a mini that runs without guidance learned the teacher's guided velocities."""
+    if "loss to teacher" not in log:
+        return ""
+    how = "" if guided else f" with guidance {call_settings(recipe.teacher)['guidance_scale']}"
+    loss = log["loss to teacher"].dropna().iloc[-5:].mean()
+    return (
+        f"; from step {recipe.taught_from:,} on, the rate raised and falling anew, the targets are the velocities that "
+        f"{recipe.teacher} predicts{how} (last loss to them {loss:.3f})"
+    )
 
 
 def read_log(path: Path) -> pd.DataFrame:
@@ -121,9 +133,11 @@ def parts(pipe: DiffusionPipeline) -> str:
 def draw_training(log: pd.DataFrame, path: Path) -> None:
     """Loss (smoothed) and, where measured, the share of facts right, over the steps."""
     figure, axis = plt.subplots(figsize=(8, 2.8))
-    losses = log.dropna(subset=["loss"])
-    axis.plot(losses["step"], losses["loss"].rolling(9, center=True, min_periods=1).median(), color=BLUE)
-    axis.set(xlabel="step", ylabel="flow-matching loss", ylim=(0, 1.2))
+    for key, line in (("loss", "-"), ("loss to teacher", ":")):
+        if key in log:
+            losses = log.dropna(subset=[key])
+            axis.plot(losses["step"], losses[key].rolling(9, center=True, min_periods=1).median(), line, color=BLUE)
+    axis.set(xlabel="step", ylabel="loss (dotted: to teacher)" if "loss to teacher" in log else "loss", ylim=(0, 1.2))
     axis.yaxis.label.set_color(BLUE)
     if "adherence" in log:
         scored = log.dropna(subset=["adherence"])

@@ -46,6 +46,8 @@ def main(arguments: list[str] | None = None) -> None:
                         "with one thread each get further than one after the other with two")  # fmt: skip
     parser.add_argument("--export", action="store_true", help="write the pipeline as it is at the last checkpoint, "
                         "without training on (minis)")  # fmt: skip
+    parser.add_argument("--further", action="store_true", help="without a checkpoint, go on from the finished mini "
+                        "instead of from nothing: the optimizers begin anew")  # fmt: skip
     parser.add_argument("--rate", type=float, help="highest learning rate (minis only)")
     parser.add_argument("--out", type=Path, help="folder for the finished weights (default: data/models)")
     parser.add_argument("--work", type=Path, help="folder for checkpoints and samples (default: results/training)")
@@ -77,7 +79,8 @@ def main(arguments: list[str] | None = None) -> None:
         if args.export:
             export_mini(args.what, out / args.what, vae_folder, work / f"{args.what}.safetensors")
             return
-        train_mini(args.what, out / args.what, vae_folder, work / f"{args.what}.safetensors", recipe, args.device)
+        train_mini(args.what, out / args.what, vae_folder, work / f"{args.what}.safetensors", recipe, args.device,
+                   further=args.further)  # fmt: skip
     except (InputError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

@@ -1,6 +1,6 @@
 """The minis' training at toy size: it learns, it resumes, it leaves pipelines that load."""
 
-import json
+import dataclasses
 import random
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -22,6 +22,7 @@ from painters_utils.pipelines import load_pipeline
 from painters_utils.stacks import find_stacks
 
 RECIPE = Recipe(steps=8, batch=2, warmup=2, scenes=4, compile=False)
+LOAD_FINISHED = train_mini.load_finished
 DEPTHS = {"flux-mini": [19, 38], "sd3-mini": [24], "auraflow-mini": [4, 32]}
 
 
@@ -41,27 +42,34 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(name, tmp_path, va
     # Threads paint the toy scenes: each process would import torch anew.
     monkeypatch.setattr(latents, "ProcessPoolExecutor", lambda *_, **__: ThreadPoolExecutor(1))
     whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
-    train_mini.train_mini(name, tmp_path / "one", vae_folder, whole, RECIPE)
+    taught = name == "flux-mini"
+    recipe = dataclasses.replace(RECIPE, teacher="sd3-mini", taught_from=4) if taught else RECIPE
+    (tmp_path / "sd3-mini").symlink_to(ROOT / "data/models/sd3-mini")
+    train_mini.train_mini(name, tmp_path / "one", vae_folder, whole, recipe)
 
     honest = train_mini.flow_matching_loss
 
-    def killed_at_the_sixth(pipe, latents, captions, seed):
+    def killed_at_the_sixth(pipe, latents, captions, seed, **others):
         if seed % 1_000_003 == 5:
             raise KeyboardInterrupt
-        return honest(pipe, latents, captions, seed)
+        return honest(pipe, latents, captions, seed, **others)
 
     monkeypatch.setattr(train_mini, "flow_matching_loss", killed_at_the_sixth)
     with pytest.raises(KeyboardInterrupt):
-        train_mini.train_mini(name, tmp_path / "two", vae_folder, parts, RECIPE, save_minutes=0)
+        train_mini.train_mini(name, tmp_path / "two", vae_folder, parts, recipe, save_minutes=0)
     assert not (tmp_path / "two").exists()
     monkeypatch.setattr(train_mini, "flow_matching_loss", honest)
-    train_mini.train_mini(name, tmp_path / "two", vae_folder, parts, RECIPE)
+    train_mini.train_mini(name, tmp_path / "two", vae_folder, parts, recipe)
 
-    losses = [
-        [row["loss"] for row in map(json.loads, path.with_suffix(".jsonl").read_text().splitlines()) if "loss" in row]
+    records = [
+        [
+            {key: value for key, value in row.items() if "loss" in key}
+            for row in train_mini.read_record(path.with_suffix(".jsonl"))
+        ]
         for path in (whole, parts)
     ]
-    assert len(losses[0]) == 8
+    losses = [[row for row in record if row] for record in records]
+    assert [*map(list, losses[0])] == [["loss"]] * (4 if taught else 8) + [["loss to teacher"]] * (4 if taught else 0)
     assert losses[0] == losses[1]
     one, two = (load_file(path) for path in (whole, parts))
     assert one.keys() == two.keys()
@@ -70,6 +78,45 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(name, tmp_path, va
     absent = {"text_encoder_3": None, "tokenizer_3": None} if name == "sd3-mini" else {}
     pipe = DiffusionPipeline.from_pretrained(tmp_path / "one", **absent)
     assert [len(blocks) for blocks in find_stacks(pipe.transformer).values()] == DEPTHS[name]
+
+
+def test_a_finished_mini_learns_further(tmp_path, vae_folder, monkeypatch):
+    monkeypatch.setattr(train_mini, "look_at", lambda *_: {})
+    monkeypatch.setattr(train_mini, "load_finished", partial(_remembered, begun := {}))
+    monkeypatch.setitem(train_mini.MINIS, "sd3-mini", partial(MINIS["sd3-mini"], width=32))
+    monkeypatch.setattr(latents, "ProcessPoolExecutor", lambda *_, **__: ThreadPoolExecutor(1))
+    folder, longer = tmp_path / "sd3-mini", dataclasses.replace(RECIPE, steps=10)
+    train_mini.train_mini("sd3-mini", folder, vae_folder, tmp_path / "one.safetensors", RECIPE)
+    finished = load_file(folder / "transformer/diffusion_pytorch_model.safetensors")
+    train_mini.train_mini("sd3-mini", folder, vae_folder, tmp_path / "two.safetensors", longer, further=True)
+    assert all(torch.equal(begun[key], value.float()) for key, value in finished.items())
+    steps = [row["step"] for row in train_mini.read_record(folder / "training.jsonl")]
+    assert steps == [8, 8, 10, 10]
+    with pytest.raises(InputError, match="leave --further out"):
+        train_mini.train_mini(
+            "sd3-mini", tmp_path / "none", vae_folder, tmp_path / "three.safetensors", RECIPE, further=True
+        )
+
+
+def _remembered(begun, pipe, folder):
+    step = LOAD_FINISHED(pipe, folder)
+    begun |= {key: value.clone() for key, value in pipe.transformer.state_dict().items()}
+    return step
+
+
+def test_the_teachers_velocity_is_what_its_pipeline_steps_by(vae_folder):
+    vae = AutoencoderKL.from_pretrained(vae_folder)
+    recipe = dataclasses.replace(RECIPE, compile=False)
+    teachers = [train_mini.Teacher(ROOT / "data/models/sd3-mini", vae, recipe, guide) for guide in (False, True)]
+    pipe, caption = load_pipeline("sd3-mini"), "a red dog on a white background"
+    noise = torch.randn(1, 8, 12, 12, generator=torch.Generator().manual_seed(0))
+    for teacher, guidance in zip(teachers, (1.0, 2.5), strict=True):
+        after = pipe(
+            caption, latents=noise.clone(), num_inference_steps=1, guidance_scale=guidance, max_sequence_length=1,
+            height=96, width=96, output_type="latent",
+        ).images  # fmt: skip
+        # One step from noise (σ 1) to a picture (σ 0) walks along the velocity.
+        assert torch.allclose(noise - after, teacher(noise, torch.ones(1), [caption]), atol=1e-4)
 
 
 def test_auraflows_reader_begins_with_what_flux_has_learned_to_read(tmp_path):
