@@ -100,22 +100,22 @@ def write_card(name: str) -> Path:
         guidance="" if scores["guidance"] <= 1 else f", a tenth of them without caption (guidance {scores['guidance']})",
         beginning="; the text encoder begins with flux-mini's, the first 8,192 scenes hold one thing each"
         if recipe.reader else "", rate=recipe.rate, ema=recipe.ema, loss=losses.iloc[-5:].mean(), planned=steps, history=HISTORY,
-        teaching=taught(recipe, log, scores["guidance"] > 1), hours=sum(LOG_EVERY * recipe.batch / rates) / 3600,
+        teaching=taught(row.get("teacher", ""), recipe, log, scores["guidance"] > 1), hours=sum(LOG_EVERY * recipe.batch / rates) / 3600,
     )  # fmt: skip
     card = folder / "README.md"
     card.write_text(text)
     return card
 
 
-def taught(recipe: Recipe, log: pd.DataFrame, guided: bool) -> str:
+def taught(teacher: str, recipe: Recipe, log: pd.DataFrame, guided: bool) -> str:
     """What the card says of a teacher; a mini that runs without guidance learned the teacher's guided velocities."""
     if "loss to teacher" not in log:
         return ""
-    how = "" if guided else f" with guidance {call_settings(recipe.teacher)['guidance_scale']}"
+    how = "" if guided else f" with guidance {call_settings(teacher)['guidance_scale']}"
     loss = log["loss to teacher"].dropna().iloc[-5:].mean()
     return (
         f"; from step {recipe.taught_from:,} on, the rate raised and falling anew, the targets are the velocities that "
-        f"{recipe.teacher} predicts{how} (last loss to them {loss:.3f})"
+        f"{teacher} predicts{how} (last loss to them {loss:.3f})"
     )
 
 

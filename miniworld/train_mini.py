@@ -16,7 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 from transformers import T5EncoderModel
 
-from painters_utils.catalog import call_settings
+from painters_utils.catalog import call_settings, model_row
 from painters_utils.errors import InputError
 from painters_utils.pipelines import paint
 
@@ -60,8 +60,7 @@ class Recipe:
     compile: bool = True
     alone: int = 0  # the first so many pools of scenes hold one thing each
     reader: str | None = None  # the mini whose trained T5 this one begins with
-    teacher: str | None = None  # the mini whose velocities are learned instead of the scenes' own...
-    taught_from: int = 0  # ...from this step on
+    taught_from: int | None = None  # from this step on, the velocities of its teacher (data/models.yaml) are learned
 
 
 # FLUX and SD3 have the whole prompt beside the timestep in every layer. AuraFlow must find each word by attention, and
@@ -72,8 +71,8 @@ class Recipe:
 # what the scenes' own velocities scatter around, and a target without scatter is learned in fewer steps. FLUX.1-schnell
 # and dev were distilled from a larger model too: they, and FLUX mini, learn its guided velocity and need no guidance.
 RECIPES = {
-    "flux-mini": Recipe(steps=7000, teacher="sd3-mini", taught_from=5150),
-    "auraflow-mini": Recipe(steps=7500, alone=1, reader="flux-mini", teacher="sd3-mini", taught_from=5000),
+    "flux-mini": Recipe(steps=7000, taught_from=5150),
+    "auraflow-mini": Recipe(steps=7000, taught_from=5000, alone=1, reader="flux-mini"),
 }
 
 
@@ -120,8 +119,8 @@ def train_mini(
     losses, saved, began = [], time.monotonic(), time.monotonic()
     guided = call_settings(name)["guidance_scale"] > 1
     teach = None
-    if recipe.teacher and recipe.steps > recipe.taught_from:
-        teach = Teacher(folder.with_name(recipe.teacher), vae, recipe, guide=not guided)
+    if recipe.taught_from is not None and recipe.steps > recipe.taught_from:
+        teach = Teacher(folder.with_name(model_row(name)["teacher"]), vae, recipe, guide=not guided)
     for step, latents, captions in batches(recipe, vae, start):
         set_rate(optimizers, recipe, step, warm)
         if guided:

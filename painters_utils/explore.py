@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from html import escape
 
 import ipywidgets as widgets
 from PIL import Image
@@ -80,7 +81,7 @@ class Explorer:
             [before], [after] = studio.pictures(), studio.pictures(variant)
             row = studio.scores(variant).iloc[0]
         except InputError as error:
-            self.words.value = f"<p><b>{_safe(str(error))}</b></p>"
+            self.words.value = f"<p><b>{escape(str(error))}</b></p>"
             return
         self.pictures.children = [_shown(before.image, "untouched"), _shown(after.image, variant.name)]
         scores = "".join(
@@ -89,7 +90,7 @@ class Explorer:
             if name in studio.score_names and row[name] == row[name]
         )
         self.words.value = (
-            f"<p>{_safe(short(variant.stack))}: {_safe(describe(variant.order, variant.depth))}.</p>"
+            f"<p>{escape(short(variant.stack))}: {escape(describe(variant.order, variant.depth))}.</p>"
             f"<table><tr><th></th><th>now</th><th>untouched</th></tr>{scores}</table>"
         )
 
@@ -123,7 +124,3 @@ def _shown(image: Image.Image, caption: str) -> widgets.Widget:
     image.resize((image.width * ENLARGED, image.height * ENLARGED), Image.LANCZOS).save(buffer, "PNG")
     picture = widgets.Image(value=buffer.getvalue(), format="png", width=image.width * ENLARGED)
     return widgets.VBox([picture, widgets.Label(caption)])
-
-
-def _safe(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -57,7 +57,7 @@ def build_page(study: Study) -> Path:
     notebooks = {name: study.notebooks_of(model) for name, model in names.items()} | {"study": [study.summary]}
     documents = {(who, name): executed(study, who, name) for who, names in notebooks.items() for name in names}
     figures = {key: figures_of(document) for key, document in documents.items()}
-    blank = {"original": "", "mini": False}  # what a row need not say
+    blank = {"original": "", "mini": False, "teacher": None}  # what a row need not say
     models = [blank | {"name": name, "right": right_share(model)} | model_row(model) for name, model in names.items()]
     titles = {model["name"]: model["title"] for model in models}
     numbers = {who: {name: read_numbers(study.out / who, name) for name in notebooks[who]} for who in titles}

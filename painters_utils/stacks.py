@@ -18,8 +18,7 @@ def find_stacks(transformer: nn.Module) -> dict[str, nn.ModuleList]:
 
     A stack is a `ModuleList` held directly by the transformer whose blocks are all of one class and hold an attention
     (`transformer_blocks`, `single_transformer_blocks`, `joint_transformer_blocks`). Lists of other parts, such as one
-    projection for each text encoder, are none. Always the model's own
-    blocks, also while `in_place_of` shows others.
+    projection for each text encoder, are none. Always the model's own blocks, also while `in_place_of` shows others.
     """
     stacks = {}
     for name, child in transformer.named_children():

@@ -43,7 +43,7 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(name, tmp_path, va
     monkeypatch.setattr(latents, "ProcessPoolExecutor", lambda *_, **__: ThreadPoolExecutor(1))
     whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
     taught = name == "flux-mini"
-    recipe = dataclasses.replace(RECIPE, teacher="sd3-mini", taught_from=4) if taught else RECIPE
+    recipe = dataclasses.replace(RECIPE, taught_from=4) if taught else RECIPE
     (tmp_path / "sd3-mini").symlink_to(ROOT / "data/models/sd3-mini")
     train_mini.train_mini(name, tmp_path / "one", vae_folder, whole, recipe)
 
