@@ -42,7 +42,7 @@ report: $(VENV)/ready $(if $(ON),$(VENV)/cluster) ## Run the study and write rep
 
 test: $(VENV)/ready ## Run the tests and the linter
 	@$(RUN) -m ruff check .
-	@$(RUN) -m pytest -q
+	@$(RUN) -m pytest -q -n auto --dist loadfile
 
 test-cluster: $(VENV)/cluster ## Run some notebooks on a Slurm of this machine's own (needs slurmctld, slurmd and munge)
 	@$(RUN) -m pytest -q -rs -m "cluster or not cluster" tests/test_cluster.py

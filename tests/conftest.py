@@ -1,5 +1,6 @@
 """Toy models for every test: the three real classes at their real depth, a few channels wide."""
 
+import os
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -7,6 +8,10 @@ import pytest
 import torch
 from diffusers import AuraFlowTransformer2DModel, FluxTransformer2DModel, SD3Transformer2DModel
 from torch import Tensor, nn
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: threads of theirs would only be in each other's way
+    os.environ["OMP_NUM_THREADS"] = "1"  # for what a test starts
+    torch.set_num_threads(1)
 
 BATCH, TEXT, SIDE, WIDTH = 2, 3, 4, 16  # prompts, text tokens, image tokens along one side, channels
 SIZES = dict(num_attention_heads=2, attention_head_dim=WIDTH // 2, joint_attention_dim=WIDTH, in_channels=4)
