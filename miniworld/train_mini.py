@@ -72,7 +72,7 @@ class Recipe:
 # and dev were distilled from a larger model too: they, and FLUX mini, learn its guided velocity and need no guidance.
 RECIPES = {
     "flux-mini": Recipe(steps=7000, taught_from=5150),
-    "auraflow-mini": Recipe(steps=7000, taught_from=5000, alone=1, reader="flux-mini"),
+    "auraflow-mini": Recipe(steps=7600, taught_from=5000, alone=1, reader="flux-mini"),
 }
 
 
