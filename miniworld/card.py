@@ -58,13 +58,13 @@ By luck alone, pictures judged by other prompts than their own, {chance:.2f} of 
 | last loss | {loss:.3f}; every 20th step is in `training.jsonl` |
 | hardware | 2 cores of an AMD EPYC (Zen 4), no GPU; {hours:.1f} hours |
 | VAE | shared by all minis: 8 channels, trained wide (16 channels) and narrowed, mean error 5.3 of 255 grey levels |
-| command | `python -m miniworld.train {name} --steps {planned}`, stopped and resumed |
+| command | `python -m miniworld.train {name} --steps {planned}`, stopped and resumed{further} |
 
 {history}
 
 The sprites that it was trained on are Microsoft's Fluent Emoji (MIT), see `data/sprites/LICENSE`.
 """
-HISTORY = """**How it came about.** The VAE began as one of 16 channels (6,000 steps on crops of 32 px from pictures of 128 px, L1 + L2 in opponent colours), was narrowed to its 8 principal components and trained on for 2,200 steps with the loss of `train_vae.py`. `python -m miniworld.train vae` does both in one go, with slightly other settings, and gives a VAE like this one, not the same numbers. The minis were trained on two cores, two side by side with one thread each or one alone with both, and resumed from their checkpoints several times; run anew, the command gives a model like this one, not the same numbers."""
+HISTORY = """**How it came about.** The VAE began as one of 16 channels (6,000 steps on crops of 32 px from pictures of 128 px, L1 + L2 in opponent colours), was narrowed to its 8 principal components and trained on for 2,200 steps with the loss of `train_vae.py`. `python -m miniworld.train vae` does both in one go, with slightly other settings, and gives a VAE like this one, not the same numbers. The minis were trained on two cores, two side by side with one thread each or one alone with both, and resumed from their checkpoints several times. flux-mini and auraflow-mini were first finished after 5,150 and 5,000 steps, with strict scores of 0.66 and 0.51, and went on from those weights with `--further`. Run anew, the command gives a model like this one, not the same numbers."""
 WHAT = {
     "flux-mini": "A `FluxTransformer2DModel` with FLUX.1's depth, 19 MM-DiT and 38 single blocks, 96 channels wide (FLUX.1: 3072), as a complete diffusers pipeline that runs without guidance, as FLUX.1-schnell does.",
     "sd3-mini": "An `SD3Transformer2DModel` with SD3-medium's depth, 24 MM-DiT blocks, 80 channels wide (SD3-medium: 1536), as a complete diffusers pipeline with classifier-free guidance. SD3 can do without its T5, and this mini always does: it reads by two CLIP encoders.",
@@ -100,22 +100,22 @@ def write_card(name: str) -> Path:
         guidance="" if scores["guidance"] <= 1 else f", a tenth of them without caption (guidance {scores['guidance']})",
         beginning="; the text encoder begins with flux-mini's, the first 8,192 scenes hold one thing each"
         if recipe.reader else "", rate=recipe.rate, ema=recipe.ema, loss=losses.iloc[-5:].mean(), planned=steps, history=HISTORY,
-        teaching=taught(row.get("teacher", ""), recipe, log, scores["guidance"] > 1), hours=sum(LOG_EVERY * recipe.batch / rates) / 3600,
+        further=f", from step {recipe.taught_from:,} on with `--further`" if "loss to teacher" in log else "",
+        teaching=taught(row.get("teacher", ""), recipe, log), hours=sum(LOG_EVERY * recipe.batch / rates) / 3600,
     )  # fmt: skip
     card = folder / "README.md"
     card.write_text(text)
     return card
 
 
-def taught(teacher: str, recipe: Recipe, log: pd.DataFrame, guided: bool) -> str:
-    """What the card says of a teacher; a mini that runs without guidance learned the teacher's guided velocities."""
+def taught(teacher: str, recipe: Recipe, log: pd.DataFrame) -> str:
+    """What the card says of a teacher."""
     if "loss to teacher" not in log:
         return ""
-    how = "" if guided else f" with guidance {call_settings(teacher)['guidance_scale']}"
     loss = log["loss to teacher"].dropna().iloc[-5:].mean()
     return (
         f"; from step {recipe.taught_from:,} on, the rate raised and falling anew, the targets are the velocities that "
-        f"{teacher} predicts{how} (last loss to them {loss:.3f})"
+        f"{teacher} predicts with guidance {call_settings(teacher)['guidance_scale']} (last loss to them {loss:.3f})"
     )
 
 
