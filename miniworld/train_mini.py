@@ -67,13 +67,13 @@ class Recipe:
 # with a text encoder that learns to read at the same time it finds backgrounds and colours, but no objects in hours.
 # The original's text encoder could read before, so the mini's can; and at first there is only one thing to look for.
 #
-# Both paint worse than SD3 mini after twice its steps, so it teaches them at the end: what it predicts is the mean of
-# what the scenes' own velocities scatter around, and a target without scatter is learned in fewer steps. They learn its
-# guided velocity, in which what the caption changes is the larger part: of the unguided one, AuraFlow mini learned
-# little in 2,600 steps. FLUX mini then needs no guidance, as FLUX.1-schnell and dev, distilled too, need none.
+# FLUX mini paints worse than SD3 mini after as many steps, so that one teaches it at the end: what it predicts is the
+# mean of what the scenes' own velocities scatter around, and a target without scatter is learned in fewer steps. It is
+# the guided velocity, in which what the caption changes is the larger part; so FLUX mini needs no guidance, as
+# FLUX.1-schnell and dev, distilled too, need none. AuraFlow mini learned little in this way.
 RECIPES = {
     "flux-mini": Recipe(steps=7000, taught_from=5150),
-    "auraflow-mini": Recipe(steps=9100, taught_from=5000, alone=1, reader="flux-mini"),
+    "auraflow-mini": Recipe(steps=5000, alone=1, reader="flux-mini"),
 }
 
 
