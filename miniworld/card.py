@@ -3,7 +3,6 @@
 Every number comes from `scores.json` and `training.jsonl` beside the weights, so a card cannot drift from its model.
 """
 
-import json
 import re
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from painters_utils.pipelines import describe_parts, load_pipeline
 
 from .evaluate import CARDS, mini_scores, minis_table
 from .models import MINIS
-from .train_mini import LOG_EVERY, RECIPES, Recipe
+from .train_mini import LOG_EVERY, RECIPES, Recipe, read_record
 
 CARD = """# {name}
 
@@ -121,7 +120,7 @@ def taught(teacher: str, recipe: Recipe, log: pd.DataFrame) -> str:
 
 def read_log(path: Path) -> pd.DataFrame:
     """The training record: step, loss, images_per_s, and here and there strict and adherence."""
-    return pd.DataFrame([json.loads(line) for line in path.read_text().splitlines()])
+    return pd.DataFrame(read_record(path))
 
 
 def parts(pipe: DiffusionPipeline) -> str:
