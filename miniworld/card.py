@@ -63,7 +63,7 @@ By luck alone, pictures judged by other prompts than their own, {chance:.2f} of 
 
 The sprites that it was trained on are Microsoft's Fluent Emoji (MIT), see `data/sprites/LICENSE`.
 """
-HISTORY = """**How it came about.** The VAE began as one of 16 channels (6,000 steps on crops of 32 px from pictures of 128 px, L1 + L2 in opponent colours), was narrowed to its 8 principal components and trained on for 2,200 steps with the loss of `train_vae.py`. `python -m miniworld.train vae` does both in one go, with slightly other settings, and gives a VAE like this one, not the same numbers. The minis were trained on two cores, two side by side with one thread each or one alone with both, and resumed from their checkpoints several times. flux-mini was first finished after 5,150 steps, with a strict score of 0.66, and went on from those weights with `--further`. Run anew, the command gives a model like this one, not the same numbers."""
+HISTORY = """**How it came about.** The VAE began as one of 16 channels (6,000 steps on crops of 32 px from pictures of 128 px, L1 + L2 in opponent colours), was narrowed to its 8 principal components and trained on for 2,200 steps with the loss of `train_vae.py`. `python -m miniworld.train vae` does both in one go, with slightly other settings, and gives a VAE like this one, not the same numbers. The minis were trained on two cores, two side by side with one thread each or one alone with both, and resumed from their checkpoints several times. flux-mini was first finished after 5,150 steps, with a strict score of 0.66, and went on from those weights with `--further`. auraflow-mini was first finished after 5,000 steps with a T5 that had learned with flux-mini and told no noun's colour: its score was 0.51. Its T5 was then replaced by one taught to read, and both went on to 9,000 steps. Run anew, the command gives a model like this one, not the same numbers."""
 WHAT = {
     "flux-mini": "A `FluxTransformer2DModel` with FLUX.1's depth, 19 MM-DiT and 38 single blocks, 96 channels wide (FLUX.1: 3072), as a complete diffusers pipeline that runs without guidance, as FLUX.1-schnell does.",
     "sd3-mini": "An `SD3Transformer2DModel` with SD3-medium's depth, 24 MM-DiT blocks, 80 channels wide (SD3-medium: 1536), as a complete diffusers pipeline with classifier-free guidance. SD3 can do without its T5, and this mini always does: it reads by two CLIP encoders.",
@@ -97,8 +97,8 @@ def write_card(name: str) -> Path:
         steps_curve=", ".join(f"{n} → {value['mean']:.2f}" for n, value in scores["by steps"].items()),
         parts=parts(pipe), images=steps * recipe.batch, train_steps=steps, batch=recipe.batch,
         guidance="" if scores["guidance"] <= 1 else f", a tenth of them without caption (guidance {scores['guidance']})",
-        beginning="; the text encoder begins with flux-mini's, the first 8,192 scenes hold one thing each"
-        if recipe.reader else "", rate=recipe.rate, ema=recipe.ema, loss=losses.iloc[-5:].mean(), planned=steps, history=HISTORY,
+        beginning=f"; the text encoder learns to read in {recipe.reading} steps before (`train_reader.py`), the first "
+        "8,192 scenes hold one thing each" if recipe.reading else "", rate=recipe.rate, ema=recipe.ema, loss=losses.iloc[-5:].mean(), planned=steps, history=HISTORY,
         further=f", from step {recipe.taught_from:,} on with `--further`" if "loss to teacher" in log else "",
         teaching=taught(row.get("teacher", ""), recipe, log), hours=sum(LOG_EVERY * recipe.batch / rates) / 3600,
     )  # fmt: skip

@@ -76,6 +76,8 @@ def main(arguments: list[str] | None = None) -> None:
             return
         given = {key: getattr(args, key) for key in ("batch", "steps", "rate") if getattr(args, key)}
         recipe = dataclasses.replace(RECIPES.get(args.what, Recipe()), **(changes | given))
+        if smoke:
+            recipe = dataclasses.replace(recipe, reading=min(recipe.reading, 5))
         if args.export:
             export_mini(args.what, out / args.what, vae_folder, work / f"{args.what}.safetensors")
             return

@@ -10,16 +10,19 @@ from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 
+import platformdirs
 import yaml
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
 from .errors import InputError, unknown
+from .files import whole
 
 ROOT = Path(__file__).parent.parent
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")  # owner/name on the model hub
 JUDGES = ("clip", "dino")  # see judges.py
 DIGEST = re.compile("[0-9a-f]{64}")
+DIGESTS = platformdirs.user_cache_path("painters") / "digests"
 SETTLED = 5  # seconds after which a file is no longer being written
 MINI_TOKENS = 24  # what the minis' text encoders were trained to read, end mark included
 # What a notebook asks of a cluster's node: memory in MB, minutes, GPUs. A row's own `needs` come first.
@@ -89,30 +92,28 @@ def fingerprint(name: str) -> str:
 
 
 def folder_fingerprint(folder: Path) -> str:
-    """Of all weights in a folder; the tens of gigabytes of a large model are read once (see `digest`)."""
+    """Of all weights in a folder; the tens of gigabytes of a large model are read once (see `weights_digest`)."""
     files = sorted(folder.rglob("*.safetensors"))
-    return hashlib.sha256("".join(map(digest, files)).encode()).hexdigest()
+    return hashlib.sha256("".join(map(weights_digest, files)).encode()).hexdigest()
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file, kept in results/digests/ for as long as its size and its times stay what they are.
+def weights_digest(path: Path) -> str:
+    """SHA-256 of a file, kept in the user's cache for as long as its size and its times stay what they are.
 
     The time of the last change of the file's inode is one of them: no program can set it back. As in git, what was
     written in the last seconds is not kept: it could change once more within one tick of the clock.
     """
     about = path.stat()
     key = f"{path.resolve()}/{about.st_size}/{about.st_mtime_ns}/{about.st_ctime_ns}"
-    kept = ROOT / "results/digests" / hashlib.sha256(key.encode()).hexdigest()
+    kept = DIGESTS / hashlib.sha256(key.encode()).hexdigest()
     with suppress(OSError, ValueError):  # not there, or damaged
         if DIGEST.fullmatch(found := kept.read_text()):
             return found
     with open(path, "rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if time.time() - max(about.st_mtime, about.st_ctime) > SETTLED:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = kept.with_suffix(f".{os.getpid()}.part")
-        unfinished.write_text(found)
-        os.replace(unfinished, kept)
+        with suppress(OSError), whole(kept) as unfinished:  # a home that cannot be written costs time only
+            unfinished.write_text(found)
     return found
 
 

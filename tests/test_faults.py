@@ -38,7 +38,9 @@ import base64, io, json, os, time
 from pathlib import Path
 from IPython.display import HTML, display
 from PIL import Image
+from painters_utils.catalog import fingerprint
 from painters_utils.files import whole
+fingerprint("sd3-mini")
 """
 WAIT = """
 with whole(Path(out) / "waits") as unfinished:
@@ -178,6 +180,22 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_page(checkout, ma
     assert {"index.html", "notebooks/sd3-mini/05_skip.html"} <= set(kinds(out / "report"))
     assert not [path for path in out.rglob("*") if ".part." in path.name or ".failed." in path.name]
     assert kinds(checkout) == untouched, "with OUT, nothing is written to the checkout"
+
+
+def test_a_checkout_that_can_only_be_read_runs_a_study_elsewhere(checkout, tmp_path):
+    """In a namespace of its own (Linux), where checkout, code and data are mounted read-only."""
+    frozen = [f"mount --bind '{it}' '{it}' && mount -o remount,bind,ro '{it}'" for it in (ROOT, checkout)]
+    command = f"exec '{sys.executable}' -m painters_utils.run --out '{tmp_path}/out' --cores 1"
+
+    def apart(*commands: str) -> subprocess.CompletedProcess:
+        shell = ["unshare", "-rm", "sh", "-c", " && ".join(commands)]
+        return subprocess.run(shell, cwd=checkout, capture_output=True, text=True, timeout=LONG)
+
+    if not shutil.which("unshare") or apart(*frozen).returncode:
+        pytest.skip("this system lets no user mount a folder read-only")
+    done = apart(*frozen, f"cd '{checkout}'", "! touch config.yaml", command)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out/report/index.html").exists()
 
 
 @pytest.fixture

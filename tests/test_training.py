@@ -4,17 +4,20 @@ import dataclasses
 import random
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
 from diffusers import AutoencoderKL, DiffusionPipeline
 from safetensors.torch import load_file
+from sklearn.linear_model import LogisticRegression
 
 from miniworld import latents, train, train_mini
 from miniworld.checkpoint import load_checkpoint, save_checkpoint
 from miniworld.models import MINIS, build_tokenizer, build_vae
-from miniworld.scenes import NUMBERS, caption, sample_scene, vocabulary
-from miniworld.train_mini import Recipe, begin_reading
+from miniworld.scenes import NUMBERS, Scene, Thing, caption, sample_scene, vocabulary
+from miniworld.train_mini import Recipe
+from miniworld.train_reader import FACTS, learn_to_read, read_nouns
 from miniworld.train_vae import narrow, random_crops, train_vae
 from painters_utils.catalog import ROOT
 from painters_utils.errors import InputError
@@ -116,14 +119,50 @@ def test_the_teachers_velocity_is_what_its_pipeline_steps_by(vae_folder):
         assert torch.allclose(noise - after, teacher(noise, torch.ones(1), [prompt]), atol=1e-4)
 
 
-def test_auraflows_reader_begins_with_what_flux_has_learned_to_read(tmp_path):
-    pipe, flux = MINIS["auraflow-mini"](build_vae()), load_pipeline("flux-mini")
-    begin_reading(pipe, ROOT / "data/models/flux-mini")
-    ids = flux.tokenizer_2(["a red dog on a white background"], return_tensors="pt").input_ids
+def test_what_is_asked_at_a_noun_is_what_its_caption_says_there():
+    things = (Thing("dog", "red", 0.3, 0.5, 0.4, hat="blue"), Thing("teddy bear", None, 0.7, 0.5, 0.4))
+    pair = Scene(things, "gray", "dotted", "left of")
+    foxes = Scene((Thing("fox", "pink", 0.3, 0.5, 0.4), Thing("fox", "pink", 0.7, 0.5, 0.4)), phrase="count")
+    tokenizer = build_tokenizer()
+
+    class Echo(torch.nn.Module):
+        """Gives back what it is given to read."""
+
+        device = "cpu"
+
+        def forward(self, input_ids, attention_mask):
+            return SimpleNamespace(last_hidden_state=input_ids)
+
+    states, answers = read_nouns(Echo(), tokenizer, [pair, foxes])
+    assert tokenizer.convert_ids_to_tokens(states) == ["dog", "bear", "foxes"]
+    said = {fact: [FACTS[fact][answer] for answer in answers[fact].tolist()] for fact in FACTS}
+    assert said == {
+        "kind": ["dog", "teddy bear", "fox"],
+        "colour": ["red", None, "pink"],
+        "hat": ["blue", None, None],
+        "sunglasses": [None, None, None],
+        "place": [("left of", 0), ("left of", 1), (None, 0)],
+        "count": [2, 2, 2],
+        "background": ["gray", "gray", "white"],
+        "pattern": ["dotted", "dotted", "plain"],
+    }
+
+
+def test_a_reader_learns_to_tell_more_than_the_word_itself():
+    torch.manual_seed(0)
+    pipe = MINIS["auraflow-mini"](build_vae())
+    right = learn_to_read(pipe.text_encoder, pipe.tokenizer, steps=120, batch=64)
+    chance = {"kind": 1 / 20, "pattern": 0.6, "count": 0.44, "place": 0.5}
+    assert all(right[fact] > (1 + chance[fact]) / 2 for fact in chance), right
+
+
+def test_auraflows_shipped_reader_knows_at_a_noun_which_colour_is_its_own():
+    pipe, rng = load_pipeline("auraflow-mini"), random.Random(0)
     with torch.no_grad():
-        assert torch.allclose(pipe.text_encoder(ids)[0], flux.text_encoder_2(ids)[0], atol=1e-5)
-    with pytest.raises(InputError, match="run `python -m miniworld.train flux-mini` first"):
-        begin_reading(pipe, tmp_path / "flux-mini")
+        read = partial(read_nouns, pipe.text_encoder, pipe.tokenizer)
+        known, new = (read([sample_scene(rng) for _ in range(1000)]) for _ in range(2))
+    probe = LogisticRegression(max_iter=300).fit(known[0], known[1]["colour"])
+    assert probe.score(new[0], new[1]["colour"]) > 0.9  # a reader of single words: 0.2
 
 
 def test_the_first_pools_of_scenes_can_hold_one_thing_each(vae_folder, monkeypatch):
