@@ -2,7 +2,8 @@
 
     python -m benchmarks.cost --model sd3-mini
 
-A ratio is the median over the repetitions of one call's time by the untouched call's in the same repetition.
+A ratio is the median over the repetitions of one call's time by the untouched call's in the same repetition. Calls
+are short, many and on one thread: two threads wait for each other whenever the system interrupts one of them.
 """
 
 from contextlib import nullcontext
@@ -16,14 +17,14 @@ from painters_utils.recorder import record_activations
 from painters_utils.stacks import find_stacks
 from painters_utils.strategies import build_order, middle_band
 
-from .timing import Found, command, ratio, take_turns, within
+from .timing import Found, command, one_thread, ratio, take_turns, within
 
 
 def measure(
     model: Annotated[str, "a row of data/models.yaml"] = "flux-mini",
-    batch: Annotated[int, "pictures a call"] = 8,
+    batch: Annotated[int, "pictures a call"] = 4,
     steps: Annotated[int, "denoising steps a call"] = 4,
-    repeats: Annotated[int, "repetitions of each"] = 30,
+    repeats: Annotated[int, "repetitions of each"] = 100,
 ) -> Found:
     pipe, call = load_pipeline(model), call_settings(model, num_inference_steps=steps)
     depths = {stack: len(blocks) for stack, blocks in find_stacks(pipe.transformer).items()}
@@ -37,8 +38,9 @@ def measure(
         "reverse": lambda: layer_order(pipe.transformer, backwards),
         "recording": lambda: record_activations(pipe.transformer),
     }
-    seconds = take_turns({name: within(context, paint) for name, context in contexts.items()}, repeats)
-    note = f"{model}, {batch} pictures, {steps} steps, whole pipeline calls"
+    with one_thread():
+        seconds = take_turns({name: within(context, paint) for name, context in contexts.items()}, repeats)
+    note = f"{model}, {batch} pictures, {steps} steps, one thread, whole pipeline calls"
     rows = []
     for name, how, goal in (
         ("identity", "under the identity order", 1.01),

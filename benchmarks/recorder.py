@@ -2,16 +2,18 @@
 
     python -m benchmarks.recorder --steps 50
 
-Both give the same matrices in all four averages, which is checked. Times are of the matrices alone: the time of the
-untouched denoising loop in the same repetition is taken off. Memory is what a process needs at its peak beyond one
-that only denoises.
+Both give the same matrices in all four averages, which is checked. Times are of the matrices alone: every block gives
+back a copy of what it once returned, and the time of that loop with nobody watching is taken off. Memory is what a
+process needs at its peak beyond one that only denoises, less the matrices themselves.
 """
 
+import re
 import resource
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -40,9 +42,9 @@ def measure(
     note = f"FLUX's depth, {width} channels, {batch} pictures"
     rows, points, memory = [], [], {}
     for count in sorted({fewest, round((fewest * steps) ** 0.5), steps}):
-        works = ways(count, batch, width)
         if count == fewest:
-            check_equal(works)  # also warms up
+            check_equal(ways(count, batch, width))  # also warms up
+        works = ways(count, batch, width, replayed=True)
         seconds = take_turns(works, repeats, warm=True)
         own = {way: np.subtract(seconds[way], seconds["untouched"]) for way in WAYS}
         peaks = {way: peak_mib(way, count, batch, width) for way in works}
@@ -63,9 +65,14 @@ def measure(
     return rows, points
 
 
-def ways(steps: int, batch: int, width: int, compare: bool = True) -> dict[str, Work]:
-    """A denoising loop of FLUX's depth untouched, recorded, and with every activation kept and (if so) compared."""
+def ways(steps: int, batch: int, width: int, compare: bool = True, replayed: bool = False) -> dict[str, Work]:
+    """A denoising loop of FLUX's depth untouched, recorded, and with every activation kept and (if so) compared.
+
+    `replayed`: its blocks compute nothing, they give back what they returned in one step.
+    """
     transformer = with_random_weights(FLUX.build(width, torch.float32))
+    if replayed:
+        replay(transformer, keep_all(transformer, denoising(FLUX, transformer, 1, batch, (SIDE, SIDE), TEXT)))
     denoise = denoising(FLUX, transformer, steps, batch, (SIDE, SIDE), TEXT)
 
     def recorder() -> Callable[[str, str], np.ndarray]:
@@ -79,6 +86,14 @@ def ways(steps: int, batch: int, width: int, compare: bool = True) -> dict[str, 
         return lambda stream, average: matrices[stream, average]
 
     return {"untouched": denoise, "recorder": recorder, "by hand": by_hand}
+
+
+def replay(transformer: nn.Module, kept: list[list[Tensor]]) -> None:
+    """Let every block give back a copy of what is kept of it."""
+    blocks = [block for stack in find_stacks(transformer).values() for block in stack]
+    for block, parts in zip(blocks, kept, strict=True):
+        parts = [part.to(transformer.device) for part in parts]
+        block.forward = lambda *_, parts=parts, **__: tuple(part.clone() for part in parts)
 
 
 def keep_all(transformer: nn.Module, denoise: Work) -> list[list[Tensor]]:
@@ -133,10 +148,20 @@ def peak_mib(way: str, steps: int, batch: int, width: int) -> float:
 
 
 def _peak_mib(way: str, steps: int, batch: int, width: int) -> float:
-    ways(steps, batch, width, compare=False)[way]()
-    unit = 1 if sys.platform == "darwin" else 1024
-    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return (resident + (torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0)) / 2**20
+    found = ways(steps, batch, width, compare=False)[way]()
+    rows = found.__self__.sums.values() if way == "recorder" else []  # `found` is a Recording's `similarity`
+    matrices = sum(total.nbytes for row in rows for total, _ in row.values())
+    on_device = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+    return (peak_resident() + on_device - matrices) / 2**20
+
+
+def peak_resident() -> int:
+    """The most memory that this process has held, in bytes; on Linux from /proc, as getrusage begins at what the
+    process that started this one held."""
+    about = Path("/proc/self/status")
+    if about.exists():
+        return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", about.read_text()).group(1))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ import inspect
 import os
 import platform
 import re
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import get_type_hints
@@ -69,6 +69,17 @@ def within(context: Callable[[], AbstractContextManager], work: Work) -> Work:
             return work()
 
     return inside
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on a single thread while the context is open."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def ratio(

@@ -41,8 +41,9 @@ def execute_notebook(notebook: Path, target: Path, parameters: dict) -> None:
                 parameters,
                 kernel_name="python3",
                 cwd=ROOT,
-                # The kernel tells of its own transport, and of the interrupt by which it is ended. Its history would be one database for all kernels of
-                # a home folder, which a cluster's nodes share over a network, where locks may not hold.
+                # The kernel tells of its own transport, and of the interrupt by which it is ended. Its history would be
+                # one database for all kernels of a home folder, which a cluster's nodes share over a network, where
+                # locks may not hold.
                 extra_arguments=["--log-level=CRITICAL", "--HistoryManager.enabled=False"],
                 progress_bar={"desc": target.stem, "leave": True},
                 # A busy machine is slow, not broken: seconds to wait for a kernel to start, and for its last output.
