@@ -47,8 +47,9 @@ def opening(numbers: Mapping[str, Mapping], findings: Mapping, titles: Mapping[s
     lines.append(
         f"**{head}.** "
         + "; ".join(
-            f"{titles[model]} keeps {row['kept']:.2f} without {short(row['stack'])} layer {row['name'].split()[-1]}, "
-            f"and more than 0.9 without any one of {spared[model]} others"
+            f"{titles[model]} keeps {with_interval(*(row[key] for key in ('kept', 'kept low', 'kept high')))} without "
+            f"{short(row['stack'])} layer {row['name'].split()[-1]}; more than 0.9 for sure without any one of "
+            f"{spared[model]} others"
             for model, row in worst.items()
         )
         + "."
