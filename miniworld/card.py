@@ -4,6 +4,7 @@ Every number comes from `scores.json` and `training.jsonl` beside the weights, s
 """
 
 import re
+import shutil
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -16,7 +17,7 @@ from painters_utils.pipelines import describe_parts, load_pipeline
 
 from .evaluate import CARDS, mini_scores, minis_table
 from .models import MINIS
-from .train_mini import LOG_EVERY, RECIPES, Recipe, read_record
+from .train_mini import LOG_EVERY, RECIPES, SAMPLE_PROMPTS, Recipe, read_record, strip_of
 
 CARD = """# {name}
 
@@ -59,6 +60,10 @@ By luck alone, pictures judged by other prompts than their own, {chance:.2f} of 
 | VAE | shared by all minis: 8 channels, trained wide (16 channels) and narrowed, mean error 5.3 of 255 grey levels |
 | command | `python -m miniworld.train {name} --steps {planned}`, stopped and resumed{further} |
 
+### As it learned
+
+{samples}
+
 {history}
 
 The sprites that it was trained on are Microsoft's Fluent Emoji (MIT), see `data/sprites/LICENSE`.
@@ -97,14 +102,47 @@ def write_card(name: str) -> Path:
         steps_curve=", ".join(f"{n} → {value['mean']:.2f}" for n, value in scores["by steps"].items()),
         parts=parts(pipe), images=steps * recipe.batch, train_steps=steps, batch=recipe.batch,
         guidance="" if scores["guidance"] <= 1 else f", a tenth of them without caption (guidance {scores['guidance']})",
-        beginning=f"; the text encoder learns to read in {recipe.reading} steps before (`train_reader.py`), the first "
-        f"8,192 scenes hold one thing each, the logit of the noise level is normal around {recipe.noise}" if recipe.reading else "", rate=recipe.rate, ema=recipe.ema, loss=losses.iloc[-5:].mean(), planned=steps, history=HISTORY,
+        beginning=beginning(recipe), samples=samples_table(name, log), rate=recipe.rate, ema=recipe.ema, loss=losses.iloc[-5:].mean(), planned=steps, history=HISTORY,
         further=f", from step {recipe.taught_from:,} on with `--further`" if "loss to teacher" in log else "",
         teaching=taught(row.get("teacher", ""), recipe, log), hours=sum(LOG_EVERY * recipe.batch / rates) / 3600,
     )  # fmt: skip
     card = folder / "README.md"
     card.write_text(text)
     return card
+
+
+def beginning(recipe: Recipe) -> str:
+    """What the card says of what is learned first and of the noise levels, where they are not the usual ones."""
+    parts = []
+    if recipe.reading:
+        parts.append(f"; the T5 learns to read in {recipe.reading} steps before (`train_reader.py`)")
+    if recipe.alone:
+        parts.append(f"; the first {recipe.alone * recipe.scenes:,} scenes hold one thing each")
+    if recipe.noise:
+        parts.append(f"; the logit of the noise level is normal around {recipe.noise}")
+    return "".join(parts)
+
+
+def samples_table(name: str, log: pd.DataFrame, work: Path = ROOT / "results/training") -> str:
+    """The strips of samples over the training with the score of their steps; new ones are taken over from `work`."""
+    scores = log.dropna(subset=["strict"]).set_index("step")["strict"] if "strict" in log else {}
+    for step in scores.keys():
+        strip = strip_of(work / name, step)
+        if strip.exists():
+            shutil.copy(strip, CARDS)
+    rows = [
+        f"| {step:,} | {scores[step]:.2f} | ![samples after {step:,} steps](../../cards/{strip_of(CARDS / name, step).name}) |"
+        for step in scores.keys()
+        if strip_of(CARDS / name, step).exists()
+    ]
+    if not rows:
+        return "No samples were kept."
+    return (
+        "Always the same prompts and the same noise, painted by the moving average of the weights. From the left: "
+        + "; ".join(f"*{prompt}*" for prompt in SAMPLE_PROMPTS)
+        + ".\n\n| step | everything right, of 60 pictures | samples |\n|---:|---:|:---|\n"
+        + "\n".join(rows)
+    )
 
 
 def taught(teacher: str, recipe: Recipe, log: pd.DataFrame) -> str:

@@ -14,6 +14,7 @@ from diffusers import AutoencoderKL, DiffusionPipeline, FluxPipeline, StableDiff
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
+from transformers import PreTrainedTokenizerFast
 
 from painters_utils.catalog import call_settings, model_row
 from painters_utils.errors import InputError
@@ -76,7 +77,7 @@ class Recipe:
 # the guided velocity, in which what the caption changes is the larger part; so FLUX mini needs no guidance, as
 # FLUX.1-schnell and dev, distilled too, need none. AuraFlow mini learned little in this way.
 RECIPES = {
-    "flux-mini": Recipe(steps=7000, taught_from=5150),
+    "flux-mini": Recipe(steps=8600, taught_from=5150, reading=900, noise=1.0),
     "auraflow-mini": Recipe(steps=10000, alone=1, reading=900, noise=1.5),
 }
 
@@ -91,7 +92,7 @@ def train_mini(
     optimizers begin anew.
 
     The transformer and its text encoders learn together; `smooth` is their moving average, which is what is kept.
-    Loss, speed and now and then a score (`look_at`) go to the checkpoint's .jsonl, samples to its .png.
+    Loss, speed and now and then a score (`look_at`) go to the checkpoint's .jsonl, with a strip of samples beside it.
     """
     torch.manual_seed(recipe.seed)
     torch.set_flush_denormal(True)  # tiny numbers take a processor a hundred times longer
@@ -112,7 +113,7 @@ def train_mini(
     else:
         start = warm = 0
         if recipe.reading:
-            learn_to_read(pipe.text_encoder, pipe.tokenizer, recipe.reading, seed=recipe.seed)
+            learn_to_read(*reader_of(pipe), recipe.reading, seed=recipe.seed)
             smooth.load_state_dict(model.state_dict())
     if recipe.compile:
         compile_blocks(pipe.transformer)
@@ -156,7 +157,7 @@ def train_mini(
         progress.set_postfix(row)
         over = step + 1 == recipe.steps
         if over or time.monotonic() - saved > save_minutes * 60:
-            record.append({"step": step + 1} | look_at(name, average, checkpoint))
+            record.append({"step": step + 1} | look_at(name, average, strip_of(checkpoint, step + 1)))
             save_checkpoint(checkpoint, step + 1, modules, optimizers)
             log.write_text("".join(json.dumps(row) + "\n" for row in record))
             saved = began = time.monotonic()
@@ -167,6 +168,13 @@ def train_mini(
 def read_record(path: Path) -> list[dict[str, float]]:
     """The rows of a training's .jsonl; none if there is no such file."""
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def reader_of(pipe: DiffusionPipeline) -> tuple[nn.Module, PreTrainedTokenizerFast]:
+    """The pipeline's T5 and its tokenizer: FLUX's second text encoder, AuraFlow's only one."""
+    if isinstance(pipe, FluxPipeline):
+        return pipe.text_encoder_2, pipe.tokenizer_2
+    return pipe.text_encoder, pipe.tokenizer
 
 
 def load_finished(pipe: DiffusionPipeline, folder: Path) -> int:
@@ -314,18 +322,27 @@ def velocity(pipe: DiffusionPipeline, mixed: Tensor, sigmas: Tensor, captions: l
     return pipe.transformer(mixed, encoder_hidden_states=text, timestep=sigmas).sample
 
 
-def look_at(name: str, pipe: DiffusionPipeline, checkpoint: Path) -> dict[str, float]:
-    """Two seeds of each of SAMPLE_PROMPTS as the checkpoint's .png; and how every third prompt of the suite is met.
+def strip_of(checkpoint: Path, step: int) -> Path:
+    """Where the samples of a step are kept."""
+    return checkpoint.with_name(f"{checkpoint.stem}-{step:05d}.webp")
+
+
+def save_samples(name: str, pipe: DiffusionPipeline, strip: Path) -> None:
+    """One picture of each of SAMPLE_PROMPTS, side by side, always with the same noise."""
+    pictures = paint(pipe, SAMPLE_PROMPTS, seeds=[0], **call_settings(name))
+    save_grid([picture.image for picture in pictures], strip, columns=len(SAMPLE_PROMPTS))
+
+
+def look_at(name: str, pipe: DiffusionPipeline, strip: Path) -> dict[str, float]:
+    """Samples into `strip`; and how every third prompt of the suite is met.
 
     The score is the checker's; without a trained checker there is none.
     """
-    call = call_settings(name)
-    pictures = paint(pipe, SAMPLE_PROMPTS, seeds=[0, 1], **call)
-    save_grid([picture.image for picture in pictures], checkpoint.with_suffix(".png"), columns=8)
+    save_samples(name, pipe, strip)
     if not WEIGHTS.exists():
         return {}
     prompts = [prompt for task in load_suite().values() for prompt in task][::3]
-    pictures = paint(pipe, prompts, seeds=[0], **call)
+    pictures = paint(pipe, prompts, seeds=[0], **call_settings(name))
     found = read([picture.image for picture in pictures])
     verdicts = [judge(picture.prompt, scene) for picture, scene in zip(pictures, found, strict=True)]
     return {

@@ -2,19 +2,23 @@
 
 import dataclasses
 import random
+import re
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import torch
 from diffusers import AutoencoderKL, DiffusionPipeline
+from PIL import Image
 from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
 
-from miniworld import latents, train, train_mini
+from miniworld import card, latents, train, train_mini
 from miniworld.checkpoint import load_checkpoint, save_checkpoint
 from miniworld.models import MINIS, build_tokenizer, build_vae
+from miniworld.pictures import save_grid
 from miniworld.scenes import NUMBERS, Scene, Thing, caption, sample_scene, vocabulary
 from miniworld.train_mini import Recipe
 from miniworld.train_reader import FACTS, learn_to_read, read_nouns
@@ -249,3 +253,23 @@ def test_bad_arguments_end_with_a_message(arguments, message, capsys):
 def test_a_mini_without_a_vae_says_what_to_run_first(tmp_path):
     with pytest.raises(SystemExit, match="run `python -m miniworld.train vae` first"):
         train.main(["flux-mini", "--work", str(tmp_path), "--out", str(tmp_path)])
+
+
+def test_a_card_shows_the_samples_of_scored_steps_and_takes_over_new_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr(card, "CARDS", tmp_path / "cards")
+    for folder, step in (("cards", 100), ("work", 200), ("work", 300)):
+        save_grid([Image.new("RGB", (4, 4))], train_mini.strip_of(tmp_path / folder / "toy", step), columns=1)
+    log = pd.DataFrame({"step": [50, 100, 200], "loss": 1.0, "strict": [None, 0.25, 0.5]})
+    table = card.samples_table("toy", log, work=tmp_path / "work")
+    assert re.findall(r"\| (\d+) \| (0\.\d+) \| !\[[^]]+\]\(../../cards/(\S+)\)", table) == [
+        ("100", "0.25", "toy-00100.webp"),
+        ("200", "0.50", "toy-00200.webp"),
+    ]
+    assert sorted(path.name for path in (tmp_path / "cards").iterdir()) == ["toy-00100.webp", "toy-00200.webp"]
+
+
+def test_samples_of_a_training_are_one_strip_of_pictures(tmp_path):
+    strip = train_mini.strip_of(tmp_path / "flux-mini.safetensors", 1260)
+    train_mini.save_samples("sd3-mini", load_pipeline("sd3-mini"), strip)
+    assert strip.name == "flux-mini-01260.webp"
+    assert Image.open(strip).size == (8 * 98, 98)
