@@ -26,6 +26,8 @@ LOOK = 30  # seconds between two looks at the queue
 # at least, and then waits a minute for their files.
 FORGOTTEN = 600
 STARTS = 3
+# What Slurm says of jobs that start by themselves sooner or later; anything else may wait for ever.
+PATIENT = {"None", "Priority", "Resources", "Dependency", "BeginTime", "Cleaning", "Prolog"}
 
 
 def options(profile: str, out: Path) -> list[str]:
@@ -73,13 +75,21 @@ def run_to_the_end(command: list[str], lock: IO) -> int:
 
 def wait(process: subprocess.Popen, name: str | None) -> int | None:
     """Snakemake's exit status; None if it still runs though the queue, if it can be asked, has been empty too long."""
-    seen = time.monotonic()
+    seen, said = time.monotonic(), PATIENT
     while time.monotonic() - seen < FORGOTTEN:
         try:
             return process.wait(LOOK)
         except subprocess.TimeoutExpired:
-            if queue(name) != []:
+            jobs = queue(name)
+            if jobs != {}:
                 seen = time.monotonic()
+            for reason in sorted(set((jobs or {}).values()) - said):
+                print(
+                    f"Slurm does not start a job of this study: {reason}. `squeue --me` lists them; "
+                    "what they ask for is in the profile and, under `needs`, in data/models.yaml.",
+                    flush=True,
+                )
+                said = said | {reason}
         except KeyboardInterrupt:
             if name is None:  # it knows how to cancel its jobs
                 process.send_signal(signal.SIGINT)
@@ -88,13 +98,16 @@ def wait(process: subprocess.Popen, name: str | None) -> int | None:
     return None
 
 
-def queue(name: str | None) -> list[str] | None:
-    """The study's jobs that wait or run on Slurm; None if that cannot be known: no answer, or another executor."""
+def queue(name: str | None) -> dict[str, str] | None:
+    """The study's jobs that wait or run on Slurm and why they do not run ("None" if they do).
+
+    None if that cannot be known: no answer, or another executor.
+    """
     if name is None:
         return None
-    answer = subprocess.run(["squeue", "--me", "--noheader", "--format=%i %j"], capture_output=True, text=True)
-    jobs = [line.split() for line in answer.stdout.splitlines()]
-    return None if answer.returncode else [number for number, job in jobs if job.startswith(name)]
+    answer = subprocess.run(["squeue", "--me", "--noheader", "--format=%i %j %r"], capture_output=True, text=True)
+    jobs = [line.split(maxsplit=2) for line in answer.stdout.splitlines()]
+    return None if answer.returncode else {number: why for number, job, why in jobs if job.startswith(name)}
 
 
 def cancel(name: str | None) -> None:

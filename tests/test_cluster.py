@@ -64,7 +64,7 @@ def test_a_profile_of_ones_own_can_lie_anywhere(tmp_path):
 
 @pytest.mark.parametrize(
     ("queue", "code", "starts"),
-    [("", 0, 2), ("echo 1 painters-1_x", 7, 1), ("echo 1 other-1_x", 0, 2), ("exit 1", 7, 1)],
+    [("", 0, 2), ("echo 1 painters-1_x None", 7, 1), ("echo 1 other-1_x None", 0, 2), ("exit 1", 7, 1)],
 )
 def test_snakemake_does_not_wait_for_jobs_that_slurm_has_forgotten(queue, code, starts, tmp_path, monkeypatch):
     """It hangs the first time. With an empty queue it is started anew; with a job, or no answer, it is left alone."""
@@ -88,6 +88,23 @@ sys.exit(7 if first else 0)
     assert (tmp_path / "starts").read_text() == "x" * starts
     left = (tmp_path / "cancelled").read_text().split() if (tmp_path / "cancelled").exists() else []
     assert set(left) == ({"1"} if "painters-1" in queue else set()), "only the study's own jobs are cancelled"
+
+
+def test_a_job_that_slurm_does_not_start_is_spoken_of_once(tmp_path, monkeypatch, capsys):
+    (tmp_path / "squeue").write_text(
+        "#!/bin/sh\necho 1 painters-1_x ReqNodeNotAvail, Reserved\necho 2 painters-1_x Resources\necho 3 other Wrong\n"
+    )
+    (tmp_path / "squeue").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(cluster, "LOOK", 0.2)
+    with subprocess.Popen(["sleep", "1.5"]) as process:
+        assert cluster.wait(process, "painters-1") == 0
+    assert capsys.readouterr().out.count("Slurm does not start") == 1
+    monkeypatch.setattr(cluster, "queue", lambda _: {"1": "ReqNodeNotAvail, Reserved", "2": "PartitionConfig"})
+    with subprocess.Popen(["sleep", "1.5"]) as process:
+        cluster.wait(process, "painters-1")
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[1].split(". ")[0] for line in said] == ["PartitionConfig", "ReqNodeNotAvail, Reserved"]
 
 
 # -- on a real Slurm ------------------------------------------------------------------------------------------
