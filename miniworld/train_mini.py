@@ -77,7 +77,7 @@ class Recipe:
 # the guided velocity, in which what the caption changes is the larger part; so FLUX mini needs no guidance, as
 # FLUX.1-schnell and dev, distilled too, need none. AuraFlow mini learned little in this way.
 RECIPES = {
-    "flux-mini": Recipe(steps=8600, taught_from=5150, reading=900, noise=1.0),
+    "flux-mini": Recipe(steps=9600, taught_from=5150, reading=900, noise=1.0),
     "auraflow-mini": Recipe(steps=10000, alone=1, reading=900, noise=1.5),
 }
 

@@ -99,10 +99,11 @@ def how_scored(studio: Studio) -> str:
 def show_kept(studio: Studio, table: pd.DataFrame, name: str, out: str | Path) -> None:
     """What each variant keeps, as a chart and as numbers."""
     say(how_scored(studio))
-    summary = "; ".join(f"{label} {kept:.2f}" for label, kept in zip(variant_labels(table), table["kept"], strict=True))
+    drawn = once(table)
+    summary = "; ".join(f"{label} {kept:.2f}" for label, kept in zip(variant_labels(drawn), drawn["kept"], strict=True))
     pictures = int(table["pictures"].iloc[0])
     show(
-        kept_chart(table),
+        kept_chart(drawn),
         f"{name}-kept",
         out=out,
         caption=f"What is left of {pictures} pictures under each variant, with 95 % bootstrap intervals over prompts "
@@ -115,13 +116,18 @@ def show_kept(studio: Studio, table: pd.DataFrame, name: str, out: str | Path) -
 
 def in_words(table: pd.DataFrame) -> str:
     """One line for each variant: what it keeps, and whether that is catastrophic."""
-    lines = []
+    table, lines = once(table), []
     for label, row in zip(variant_labels(table), table.to_dict("records"), strict=True):
         lines.append(
             f"- **{label}** keeps {with_interval(row['kept'], row['kept low'], row['kept high'])}: "
             f"{verdict(row['kept low'], row['kept high'])}."
         )
     return "\n".join(lines)
+
+
+def once(table: pd.DataFrame) -> pd.DataFrame:
+    """The table without the variants that a second preset has too: the same order, so the same pictures."""
+    return table.drop_duplicates(["stack", "name"])
 
 
 def verdict(low: float, high: float) -> str:

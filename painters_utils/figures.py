@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 # Okabe & Ito's colours: told apart by the colour-blind too.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8a8f98"
-CHART_DPI, PICTURE_DPI = 110, 64  # shown at 80 px an inch; a mini's picture has no more pixels than that
+CHART_DPI, PICTURE_DPI = 110, 90  # shown at 80 px an inch; a mini's picture has no more pixels than that
 SHORT = {
     "transformer_blocks": "MM-DiT",
     "joint_transformer_blocks": "MM-DiT",
@@ -68,19 +68,30 @@ def rendered(figure: Figure, name: str, caption: str, alt: str, dpi: int = CHART
     """A figure as HTML that holds its picture, and the picture as a WebP file; see `show`."""
     if not caption.strip() or not alt.strip():
         raise ValueError(f"figure {name!r} needs a caption and an alt text")
-    buffer, file = io.BytesIO(), io.BytesIO()
+    buffer = io.BytesIO()
     figure.savefig(buffer, format="png", bbox_inches="tight", facecolor="white", dpi=dpi)
     plt.close(figure)
     picture = Image.open(buffer).convert("RGB")
-    picture.save(file, format="webp", quality=60, method=6)
-    data = base64.b64encode(file.getvalue()).decode()
+    file = smallest_webp(picture)
+    data = base64.b64encode(file).decode()
     width, height = (80 * side // dpi for side in picture.size)
     html = (
         f'<figure id="{escape(name)}"><img src="data:image/webp;base64,{data}" alt="{escape(alt)}" '
         f'width="{width}" height="{height}" style="max-width:100%;height:auto">'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
-    return html, file.getvalue()
+    return html, file
+
+
+def smallest_webp(picture: Image.Image) -> bytes:
+    """The picture as WebP: lossy, or in 128 colours without loss, whichever is smaller. Charts have few colours."""
+    few = picture.quantize(128, dither=Image.Dither.NONE).convert("RGB")
+    files = []
+    for kind, options in ((picture, {"quality": 60}), (few, {"lossless": True})):
+        buffer = io.BytesIO()
+        kind.save(buffer, format="webp", method=6, **options)
+        files.append(buffer.getvalue())
+    return min(files, key=len)
 
 
 def show_table(table: pd.DataFrame, caption: str) -> None:
@@ -100,16 +111,16 @@ def table_html(table: pd.DataFrame, caption: str) -> str:
 
 def draw_stacks(stacks: Mapping[str, int]) -> Figure:
     """The model's stacks as rows of blocks: `stacks` maps a stack to its depth."""
-    figure, axis = plt.subplots(figsize=(9, 1.5))
+    figure, axis = plt.subplots(figsize=(9, 1.7))
     left = 0
     for (stack, depth), colour in zip(stacks.items(), (BLUE, ORANGE, GREEN, RED), strict=False):
         for layer in range(depth):
             axis.add_patch(Rectangle((left + layer, 0), 0.82, 1, color=colour, alpha=0.85))
             if depth <= 6 or layer % 5 == 0 or layer == depth - 1:
                 axis.text(left + layer + 0.41, -0.15, str(layer), ha="center", va="top", fontsize=8, color="#444")
-        axis.text(left, 1.12, f"{short(stack)}: {depth} blocks", color="#222", fontsize=10, va="bottom")
+        axis.text(left, 1.12, f"{short(stack)}\n{depth} blocks", color="#222", fontsize=10, va="bottom")
         left += depth + 1.5
-    axis.set(xlim=(-0.5, left), ylim=(-0.7, 1.6))
+    axis.set(xlim=(-0.5, left), ylim=(-0.7, 2.0))
     axis.axis("off")
     return figure
 
