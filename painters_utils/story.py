@@ -48,7 +48,7 @@ def opening(numbers: Mapping[str, Mapping], findings: Mapping, titles: Mapping[s
         f"**{head}.** "
         + "; ".join(
             f"{titles[model]} keeps {with_interval(*(row[key] for key in ('kept', 'kept low', 'kept high')))} without "
-            f"{short(row['stack'])} layer {row['name'].split()[-1]}; more than 0.9 for sure without any one of "
+            f"{short(row['stack'])} layer {row['name'].split()[-1]}, and more than 0.9 for sure without any one of "
             f"{spared[model]} others"
             for model, row in worst.items()
         )
