@@ -92,12 +92,12 @@ def fingerprint(name: str) -> str:
 
 
 def folder_fingerprint(folder: Path) -> str:
-    """Of all weights in a folder; the tens of gigabytes of a large model are read once (see `weights_digest`)."""
+    """Of all weights in a folder; the tens of gigabytes of a large model are read once (see `file_digest`)."""
     files = sorted(folder.rglob("*.safetensors"))
-    return hashlib.sha256("".join(map(weights_digest, files)).encode()).hexdigest()
+    return hashlib.sha256("".join(map(file_digest, files)).encode()).hexdigest()
 
 
-def weights_digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
     """SHA-256 of a file, kept in the user's cache for as long as its size and its times stay what they are.
 
     The time of the last change of the file's inode is one of them: no program can set it back. As in git, what was

@@ -21,11 +21,11 @@ from .catalog import (
     ROOT,
     call_settings,
     check_judges,
+    file_digest,
     fingerprint,
     loading,
     model_depths,
     model_row,
-    weights_digest,
 )
 from .compare import change, frequencies_kept, two_level_interval
 from .denoising import denoising_loss as own_loss
@@ -354,7 +354,7 @@ class Studio:
 
     def _judged(self, what: str) -> str:
         """What is kept, by which judges it was scored and how."""
-        code = weights_digest(ROOT / "painters_utils/judges.py") if self.judges else ""
+        code = file_digest(ROOT / "painters_utils/judges.py") if self.judges else ""
         return " ".join([what, *(f"{name} {judge.fingerprint}" for name, judge in self.judges.items()), code]).strip()
 
     def _compare(self, pictures: Sequence[Picture]) -> pd.DataFrame:
@@ -394,7 +394,7 @@ class Studio:
         return {
             "model": self.model, "weights": fingerprint(self.model), "call": self.call,
             "prompts": self.prompts, "shown": self.shown, "seeds": self.seeds,
-            "dtype": str(self.dtype), "quantize": self.quantize, "files": [weights_digest(path) for path in files],
+            "dtype": str(self.dtype), "quantize": self.quantize, "files": [file_digest(path) for path in files],
         }  # fmt: skip
 
     def _keep(self, what: str, variant: Variant | None, compute: object) -> Kept:

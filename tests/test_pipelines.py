@@ -168,18 +168,18 @@ def test_weights_are_hashed_once_and_anew_when_they_change(tmp_path, monkeypatch
     monkeypatch.setattr(catalog.hashlib, "file_digest", lambda *given: hashed.append(1) or hash_file(*given))
     before = catalog.folder_fingerprint(tmp_path)
     assert catalog.folder_fingerprint(tmp_path) == before and len(hashed) == 1
-    assert catalog.weights_digest(weights) == catalog.hashlib.sha256(b"one").hexdigest()
+    assert catalog.file_digest(weights) == catalog.hashlib.sha256(b"one").hexdigest()
     times = weights.stat()
     time.sleep(0.05)
     weights.write_bytes(b"two")
     os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert catalog.folder_fingerprint(tmp_path) != before, "as large and as old, and yet another"
     [kept.write_text("damaged") for kept in catalog.DIGESTS.iterdir()]
-    assert catalog.weights_digest(weights) == catalog.hashlib.sha256(b"two").hexdigest()
+    assert catalog.file_digest(weights) == catalog.hashlib.sha256(b"two").hexdigest()
 
 
 def test_what_was_just_written_is_hashed_every_time(tmp_path, monkeypatch):
     monkeypatch.setattr(catalog, "DIGESTS", tmp_path / "digests")
     (tmp_path / "new").write_bytes(b"one")
-    catalog.weights_digest(tmp_path / "new")
+    catalog.file_digest(tmp_path / "new")
     assert not catalog.DIGESTS.exists()
