@@ -44,7 +44,7 @@ def stacks_svg(stacks: Mapping[str, int], label: str) -> str:
         parts.append(
             f'<text x="{left}" y="12" font-size="12" fill="var(--ink)">{escape(short(stack))} · {depth}</text>'
         )
-        left += 10 * depth + 26
+        left += max(10 * depth, 60) + 26  # at least as wide as its label
     return (
         f'<svg class="stacks" role="img" aria-label="{escape(label)}" viewBox="0 0 {left} 46" '
         f'width="{left}" height="46">{"".join(parts)}</svg>'
