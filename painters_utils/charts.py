@@ -190,7 +190,8 @@ def sweep_chart(tables: Mapping[str, pd.DataFrame], score: str = "kept") -> Figu
         axis.set(title=title, xlim=(0, 1), ylim=(-0.15, 1.1))
     for axis in axes[:, 0]:
         axis.set_ylabel(NAMES[score])
-    for axis in axes[-1]:
+    for axis in axes.flat[max(len(tables) - columns, 0) : len(tables)]:  # the lowest of every column
+        axis.tick_params(labelbottom=True)
         axis.set_xlabel("share of the stack affected")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
