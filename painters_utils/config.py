@@ -191,11 +191,24 @@ def check_study(study: Study) -> None:
             if not (folder / "model_index.json").exists():
                 raise InputError(f"no weights of {model!r} in {row['path']}: train them with `make minis`")
             check_words(study.prompts, folder / "tokenizer/tokenizer.json")
+        elif "path" in row and reads_words(ROOT / row["path"]) and not isinstance(words, list):
+            raise InputError(
+                f"{model} is a mini, which reads few words: give it a row with `mini: true` in data/models.yaml "
+                "for the minis' prompts and scores, or put prompts of its words under `others` in config.yaml"
+            )
         if "path" in row:
             check_weights((ROOT / row["path"]).rglob("*.safetensors"))
     check_weights((ROOT / "data/checker").glob("*.safetensors"))
     for folder in (study.out, study.page.parent, study.figures):
         require_writable(folder)
+
+
+def reads_words(folder: Path) -> bool:
+    """Whether a pipeline's tokenizer knows whole words only, as the minis' do."""
+    try:
+        return json.loads((folder / "tokenizer/tokenizer.json").read_text())["model"]["type"] == "WordLevel"
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
 
 
 def require_own(folder: Path) -> None:

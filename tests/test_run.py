@@ -1,10 +1,13 @@
 """Bad input ends `make report` early, in one line, and touches nothing; one notebook alone likewise."""
 
+import shutil
+
 import nbformat
 import pytest
 from papermill.exceptions import PapermillExecutionError
 
 from painters_utils import config, execute, results, run
+from painters_utils.catalog import ROOT
 from painters_utils.config import load_study, require_writable
 from painters_utils.errors import InputError
 from painters_utils.execute import execute_notebook
@@ -108,3 +111,11 @@ def test_numbers_are_kept_and_missing_or_damaged_ones_explained(tmp_path):
     (tmp_path / "toy.json").write_text('{"a": [1, ')
     with pytest.raises(InputError, match="toy.json is damaged"):
         results.read_numbers(tmp_path, "toy")
+
+
+def test_a_mini_named_by_its_folder_is_told_apart_before_anything_runs(tmp_path):
+    folder = shutil.copytree(ROOT / "data/models/sd3-mini", tmp_path / "fine")
+    with pytest.raises(InputError, match="is a mini, which reads few words: give it a row with `mini: true`"):
+        load_study("smoke", tmp_path / "out", models=[str(folder)])
+    others = {"prompts": ["a green balloon on a gray background"]}
+    assert load_study("smoke", tmp_path / "out", models=[str(folder)], others=others).models == [str(folder)]
