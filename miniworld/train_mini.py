@@ -225,10 +225,12 @@ def save_pipeline(pipe: DiffusionPipeline, folder: Path, checkpoint: Path) -> No
         if part is not None and name.startswith("tokenizer"):
             part.backend_tokenizer.no_padding()  # it remembers its last call
     pipe.to(torch.bfloat16).save_pretrained(folder)
-    for config in folder.glob("*/config.json"):  # where a part was loaded from is this machine's business
+    for config in folder.glob("*/config.json"):
         values = json.loads(config.read_text())
-        if values.pop("_name_or_path", None) is not None:
-            config.write_text(json.dumps(values, indent=2) + "\n")
+        values.pop("_name_or_path", None)  # where a part was loaded from is this machine's business
+        if "dtype" in values:  # unless told otherwise, transformers loads a part in this one and diffusers in float32
+            values["dtype"] = "float32"
+        config.write_text(json.dumps(values, indent=2) + "\n")
     log = checkpoint.with_suffix(".jsonl")
     if log.exists():
         shutil.copy(log, folder / "training.jsonl")

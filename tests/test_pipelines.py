@@ -129,6 +129,8 @@ def test_the_shipped_minis_load_as_stock_pipelines_in_one_line(name, pipeline, d
     folder = pipelines.ROOT / model_row(name)["path"]
     absent = {"text_encoder_3": None, "tokenizer_3": None} if name == "sd3-mini" else {}  # SD3 without its T5
     pipe = pipeline.from_pretrained(folder, **absent)
+    call = model_row(name)["call"] | {"num_inference_steps": 1}
+    assert pipe("a red dog on a white background", **call).images[0].size == (96, 96)
     assert [len(blocks) for blocks in find_stacks(pipe.transformer).values()] == depths
     assert not [*folder.rglob("*.bin"), *folder.rglob("*.pt"), *folder.rglob("*.ckpt")], "weights are safetensors only"
     assert not [path for path in folder.rglob("*.json") if "_name_or_path" in path.read_text()], "no machine's paths"

@@ -23,7 +23,7 @@ from miniworld.scenes import NUMBERS, Scene, Thing, caption, sample_scene, vocab
 from miniworld.train_mini import Recipe
 from miniworld.train_reader import FACTS, learn_to_read, read_nouns
 from miniworld.train_vae import narrow, random_crops, train_vae
-from painters_utils.catalog import ROOT
+from painters_utils.catalog import ROOT, model_row
 from painters_utils.errors import InputError
 from painters_utils.pipelines import load_pipeline
 from painters_utils.stacks import find_stacks
@@ -85,6 +85,8 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(name, tmp_path, va
     absent = {"text_encoder_3": None, "tokenizer_3": None} if name == "sd3-mini" else {}
     pipe = DiffusionPipeline.from_pretrained(tmp_path / "one", **absent)
     assert [len(blocks) for blocks in find_stacks(pipe.transformer).values()] == DEPTHS[name]
+    call = model_row(name)["call"] | {"num_inference_steps": 1}
+    assert pipe("a red dog on a white background", **call).images[0].size == (96, 96), "as it is loaded by default"
 
 
 def test_a_finished_mini_learns_further(tmp_path, vae_folder, monkeypatch):
