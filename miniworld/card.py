@@ -120,21 +120,21 @@ def beginning(recipe: Recipe) -> str:
         parts.append(f"; the first {recipe.alone * recipe.scenes:,} scenes hold one thing each")
     if recipe.noise:
         parts.append(f"; the logit of the noise level is normal around {recipe.noise}")
+    if recipe.reading or recipe.noise:
+        parts.append(" (so the command; these weights came to it later, see below)")
     return "".join(parts)
 
 
 def samples_table(name: str, log: pd.DataFrame, work: Path = ROOT / "results/training") -> str:
     """The strips of samples over the training with the score of their steps; new ones are taken over from `work`."""
     scores = log.dropna(subset=["strict"]).set_index("step")["strict"] if "strict" in log else {}
-    for step in scores.keys():
-        strip = strip_of(work / name, step)
-        if strip.exists():
-            shutil.copy(strip, CARDS)
-    rows = [
-        f"| {step:,} | {scores[step]:.2f} | ![samples after {step:,} steps](../../cards/{strip_of(CARDS / name, step).name}) |"
-        for step in scores.keys()
-        if strip_of(CARDS / name, step).exists()
-    ]
+    rows = []
+    for step, score in scores.items():
+        kept, new = (strip_of(folder / name, step) for folder in (CARDS, work))
+        if new.exists():
+            shutil.copy(new, kept)
+        if kept.exists():
+            rows.append(f"| {step:,} | {score:.2f} | ![samples after {step:,} steps](../../cards/{kept.name}) |")
     if not rows:
         return "No samples were kept."
     return (
