@@ -33,7 +33,7 @@ $(VENV)/cluster: $(VENV)/ready
 	@touch $@
 
 report: $(VENV)/ready $(if $(ON),$(VENV)/cluster) ## Run the study and write report/index.html (MODELS=, SEEDS=, SUITE=, STEPS=, PROFILE=full, OUT=, ON=slurm, OFFLOAD=)
-	@$(RUN) -m painters_utils.run --profile "$(PROFILE)" --cores "$(CORES)" \
+	@$(RUN) -m workflow.run --profile "$(PROFILE)" --cores "$(CORES)" \
 		$(if $(MODELS),--models $(MODELS)) $(if $(SEEDS),--seeds "$(SEEDS)") \
 		$(if $(SUITE),--suite "$(SUITE)") $(if $(STEPS),--steps "$(STEPS)") $(if $(OUT),--out "$(OUT)") \
 		$(if $(ON),--on "$(ON)") \
@@ -52,7 +52,7 @@ lab: $(VENV)/ready ## Open the notebooks in JupyterLab
 
 minis: $(VENV)/ready ## Train the minis from nothing (PROFILE=smoke: minutes, bad pictures)
 	@for what in vae checker sd3-mini flux-mini auraflow-mini; do \
-		$(RUN) -m miniworld.train $$what --profile $(if $(filter smoke,$(PROFILE)),smoke,full) || exit 1; done
+		$(RUN) -m miniworld.training $$what --profile $(if $(filter smoke,$(PROFILE)),smoke,full) || exit 1; done
 
 bench: $(VENV)/ready ## Measure what it costs: benchmarks/results/ and the README's table
 	@$(RUN) -m benchmarks

@@ -8,8 +8,8 @@ import argparse
 import json
 import re
 
-from painters_utils.catalog import ROOT
-from painters_utils.costs import RESULTS, cost_table
+from painters_utils.models.catalog import ROOT
+from .costs import RESULTS, cost_table
 
 from . import batching, cores, cost, growth, recorder, speed
 from .timing import machine, show

@@ -7,10 +7,10 @@ The prompts of the default study, its own steps, number type and batch; only the
 
 from typing import Annotated
 
-from painters_utils.catalog import call_settings
-from painters_utils.config import load_study
-from painters_utils.pipelines import load_pipeline, paint, remember_texts
-from painters_utils.studio import Studio, default_dtype
+from painters_utils.models.catalog import call_settings
+from workflow.config import load_study
+from painters_utils.models.pipelines import load_pipeline, paint, remember_texts
+from painters_utils.study.studio import Studio, default_dtype
 
 from .timing import Found, command, ratio, take_turns
 

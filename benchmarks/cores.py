@@ -15,9 +15,9 @@ from typing import Annotated
 
 import torch
 
-from painters_utils.config import load_study
-from painters_utils.studio import Studio
-from painters_utils.variants import custom_variant
+from workflow.config import load_study
+from painters_utils.study.studio import Studio
+from painters_utils.study.variants import custom_variant
 
 from .timing import Found, command, ratio, take_turns
 

@@ -12,10 +12,10 @@ from typing import Annotated
 import torch
 
 from painters_utils import call_settings, load_pipeline
-from painters_utils.orders import layer_order
-from painters_utils.recorder import record_activations
-from painters_utils.stacks import find_stacks
-from painters_utils.strategies import build_order, middle_band
+from painters_utils.engine.orders import layer_order
+from painters_utils.engine.recorder import record_activations
+from painters_utils.engine.stacks import find_stacks
+from painters_utils.engine.strategies import build_order, middle_band
 
 from .timing import Found, command, one_thread, ratio, take_turns, within
 

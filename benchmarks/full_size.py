@@ -20,13 +20,13 @@ from statistics import median
 import torch
 from torch import nn
 
-from painters_utils.costs import RESULTS
+from .costs import RESULTS
 from painters_utils.errors import InputError
-from painters_utils.orders import layer_order
-from painters_utils.recorder import record_activations
-from painters_utils.stacks import find_stacks
-from painters_utils.strategies import build_order
-from painters_utils.variants import article_variants
+from painters_utils.engine.orders import layer_order
+from painters_utils.engine.recorder import record_activations
+from painters_utils.engine.stacks import find_stacks
+from painters_utils.engine.strategies import build_order
+from painters_utils.study.variants import article_variants
 
 from .originals import ORIGINALS, Original, denoising, with_random_weights
 from .timing import DEVICE, machine, ratio, show, take_turns, within

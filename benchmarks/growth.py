@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import torch
 
-from painters_utils.recorder import record_activations
+from painters_utils.engine.recorder import record_activations
 
 from .originals import ORIGINALS, denoising, with_random_weights
 from .recorder import SIDE, TEXT

@@ -11,10 +11,10 @@ from typing import Annotated
 import numpy as np
 
 from miniworld.suite import article_prompts
-from painters_utils.chapter import bands_to_change, verdict
-from painters_utils.compare import two_level_interval
-from painters_utils.studio import Studio
-from painters_utils.variants import plan
+from painters_utils.show.chapter import bands_to_change, verdict
+from painters_utils.measure.pictures import two_level_interval
+from painters_utils.study.studio import Studio
+from painters_utils.study.variants import plan
 
 from .timing import Found, command, row
 

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
-from painters_utils.recorder import record_activations
-from painters_utils.stacks import find_stacks
+from painters_utils.engine.recorder import record_activations
+from painters_utils.engine.stacks import find_stacks
 
 from .originals import ORIGINALS, denoising, with_random_weights
 from .timing import Found, Work, command, ratio, row, take_turns

@@ -13,7 +13,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from painters_utils import call_settings, load_pipeline
-from painters_utils.catalog import ROOT, model_row, model_table
+from painters_utils.models.catalog import ROOT, model_row, model_table
 
 from .timing import DEVICE, Found, command, ratio, take_turns
 

@@ -20,7 +20,7 @@ import torch
 import transformers
 from numpy.random import default_rng
 
-from painters_utils.costs import cost_table
+from .costs import cost_table
 
 Work = Callable[[], object]
 Found = tuple[list[dict], list[dict]]

@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from painters_utils.catalog import ROOT
+from painters_utils.models.catalog import ROOT
 from painters_utils.errors import InputError
 
 from .pictures import to_tensor
@@ -74,7 +74,7 @@ class _Residual(nn.Module):
 def load_checker(path: Path = WEIGHTS) -> Checker:
     """The trained checker; `InputError` if its weights are missing."""
     if not path.exists():
-        raise InputError(f"no checker in {path}: train it with `python -m miniworld.train checker`")
+        raise InputError(f"no checker in {path}: train it with `python -m miniworld.training checker`")
     checker = Checker()
     checker.load_state_dict({key: value.float() for key, value in load_file(path).items()}, strict=False)
     return checker.eval()

@@ -16,7 +16,7 @@ from torch import Tensor
 from .pictures import to_tensor
 from .render import render
 from .scenes import caption, sample_scene
-from .train_mini import flow_matching_loss
+from miniworld.training.mini import flow_matching_loss
 
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)  # σ: 0 is a picture, 1 is noise
 

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from scipy.optimize import linear_sum_assignment
 
-from painters_utils.compare import correlation
+from painters_utils.measure.pictures import correlation
 from painters_utils.errors import InputError
 
 from .checker import features, read

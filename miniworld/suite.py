@@ -9,7 +9,7 @@ import random
 
 import yaml
 
-from painters_utils.catalog import ROOT
+from painters_utils.models.catalog import ROOT
 
 from .scenes import BACKGROUNDS, COLOURS, OBJECTS, PATTERNS, RELATIONS, UNSEEN_PAIRS, WEARERS, Scene, Thing, caption
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from painters_utils.architectures import PAGE, TOYS, differs_by_position, page, row, run, toy
+from docs.architectures import PAGE, TOYS, differs_by_position, page, row, run, toy
 from painters_utils.errors import InputError
-from painters_utils.orders import layer_order, takes_skip
-from painters_utils.stacks import find_stacks, keeps_places
+from painters_utils.engine.orders import layer_order, takes_skip
+from painters_utils.engine.stacks import find_stacks, keeps_places
 
 # Blocks that return something else beside the picture than text, which `Skipped` does not tell apart.
 NOT_MEASURED = (
@@ -37,7 +37,7 @@ def test_orders_run_on_every_architecture(name):
         setattr(transformer, stack, blocks)
         assert torch.equal(skipped, deleted), f"{stack}: to skip a layer is to delete it"
     assert places_differ == keeps_places(transformer)
-    assert row(name, transformer, inputs) in PAGE.read_text().splitlines(), "run python -m painters_utils.architectures"
+    assert row(name, transformer, inputs) in PAGE.read_text().splitlines(), "run python -m docs.architectures"
     assert torch.equal(run(transformer, inputs), untouched), "nothing stays behind"
 
 

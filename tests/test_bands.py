@@ -6,7 +6,7 @@ from scipy.cluster.hierarchy import dendrogram, fcluster, is_monotonic, is_valid
 from scipy.spatial.distance import squareform
 from sklearn.metrics import silhouette_score
 
-from painters_utils.bands import (
+from painters_utils.engine.bands import (
     Band,
     band_names,
     best_grouping,

@@ -9,10 +9,10 @@ import torch
 
 from benchmarks import full_size, growth, recorder, timing
 from benchmarks.originals import ORIGINALS, denoising, with_random_weights
-from painters_utils.catalog import model_row
-from painters_utils.costs import cost_chapters, cost_table, goal_met, in_words
-from painters_utils.orders import layer_order
-from painters_utils.stacks import find_stacks
+from painters_utils.models.catalog import model_row
+from benchmarks.costs import cost_chapters, cost_table, goal_met, in_words
+from painters_utils.engine.orders import layer_order
+from painters_utils.engine.stacks import find_stacks
 
 BILLIONS = {"flux": 11.9, "sd3": 2.0, "auraflow": 6.8}  # of parameters, as published
 

@@ -10,10 +10,10 @@ from PIL import Image
 
 from miniworld import checker
 from miniworld.checker import Checker, features, load_checker, read
-from miniworld.evaluate import NEAR, checker_metrics, read_back, unseen_scenes
+from miniworld.training.evaluate import NEAR, checker_metrics, read_back, unseen_scenes
 from miniworld.render import SIDE, render
 from miniworld.scenes import OBJECTS, Scene, Thing
-from miniworld.train_checker import GRID, checker_loss, nothing, sample_lesson
+from miniworld.training.checker import GRID, checker_loss, nothing, sample_lesson
 from painters_utils.errors import InputError
 
 SCENES = unseen_scenes(150, "tests")
@@ -69,7 +69,7 @@ def test_other_pictures_are_refused(picture, message):
 def test_no_pictures_and_no_weights_are_explained(tmp_path):
     with pytest.raises(InputError, match="no pictures to read"):
         read([])
-    with pytest.raises(InputError, match="train it with `python -m miniworld.train checker`"):
+    with pytest.raises(InputError, match="train it with `python -m miniworld.training checker`"):
         load_checker(tmp_path / "none.safetensors")
 
 

@@ -14,11 +14,12 @@ import pytest
 import yaml
 from slurm_on_loopback import missing, slurm
 
-from painters_utils import cluster, run
-from painters_utils.catalog import ROOT, model_table, needs
+from workflow import cluster
+from workflow import run
+from painters_utils.models.catalog import ROOT, model_table, needs
 from painters_utils.errors import InputError
 from painters_utils.files import PART
-from painters_utils.report import WIDGET
+from workflow.page.build import WIDGET
 
 PROFILE = ROOT / "profiles/slurm/config.yaml"
 PLUGIN = cluster.find_spec("snakemake_executor_plugin_slurm") is not None
@@ -32,7 +33,7 @@ def test_a_job_asks_for_what_its_model_needs():
 
 def test_a_rows_own_needs_come_first(monkeypatch):
     table = {"big": {"needs": {"mem_mb": 128_000}}}
-    monkeypatch.setattr("painters_utils.catalog.model_table", lambda: table)
+    monkeypatch.setattr("painters_utils.models.catalog.model_table", lambda: table)
     assert needs("big") == {"mem_mb": 128_000, "runtime": 720, "gpu": 1}
 
 
@@ -113,9 +114,10 @@ NOTEBOOKS = ["02_checker", "03_similarity", "04_clustering"]  # the third waits 
 KILLED = "03_similarity"
 STUDY = """
 import sys
-from painters_utils import cluster, run
-from painters_utils.config import load_study
-from painters_utils.processes import alone
+from workflow import cluster
+from workflow import run
+from workflow.config import load_study
+from workflow.processes import alone
 
 study, on = load_study("smoke"), sys.argv[1]
 where = ["--cores", "2"] if on == "here" else cluster.options(on, study.out)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from painters_utils.compare import change, interval
+from painters_utils.measure.pictures import change, interval
 from painters_utils.errors import InputError
-from painters_utils.pipelines import Picture
+from painters_utils.models.pipelines import Picture
 
 
 def pictures(seed: int) -> list[Picture]:

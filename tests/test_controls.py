@@ -4,10 +4,10 @@ import pytest
 import torch
 from conftest import Toy
 
-from painters_utils.blocks import stream_of
+from painters_utils.engine.blocks import stream_of
 from painters_utils.errors import InputError
-from painters_utils.orders import layer_order, unchanged_ends
-from painters_utils.stacks import find_stacks
+from painters_utils.engine.orders import layer_order, unchanged_ends
+from painters_utils.engine.stacks import find_stacks
 
 BAND = [0, [1, 2], *range(3, 19)]
 

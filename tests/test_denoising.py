@@ -5,14 +5,14 @@ import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
-from miniworld import train_mini
+from miniworld.training import mini as train_mini
 from miniworld.denoising import LEVELS, denoising_loss, held_out
-from miniworld.models import MINIS, build_vae
+from miniworld.training.models import MINIS, build_vae
 from painters_utils import denoising as own
-from painters_utils.catalog import call_settings
-from painters_utils.orders import layer_order
-from painters_utils.pipelines import load_pipeline
-from painters_utils.stacks import find_stacks
+from painters_utils.models.catalog import call_settings
+from painters_utils.engine.orders import layer_order
+from painters_utils.models.pipelines import load_pipeline
+from painters_utils.engine.stacks import find_stacks
 
 
 @pytest.mark.parametrize("name", ["flux-mini", "sd3-mini", "auraflow-mini"])

@@ -2,10 +2,10 @@
 
 import pytest
 
-from painters_utils.catalog import ROOT
+from painters_utils.models.catalog import ROOT
 from painters_utils.errors import InputError
-from painters_utils.execute import execute_notebook
-from painters_utils.explore import Explorer, explorer
+from workflow.execute import execute_notebook
+from painters_utils.show.explore import Explorer, explorer
 
 PROMPT = "a green balloon on a gray background"
 

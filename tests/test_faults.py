@@ -25,20 +25,24 @@ import pytest
 import yaml
 from PIL import Image
 
-from painters_utils import catalog, config, files, report, run
-from painters_utils.catalog import ROOT
-from painters_utils.config import PUBLISHED, Study, load_study
+from painters_utils.models import catalog
+from workflow import config
+from painters_utils import files
+from workflow.page import build as report
+from workflow import run
+from painters_utils.models.catalog import ROOT
+from workflow.config import PUBLISHED, Study, load_study
 from painters_utils.errors import InputError
 from painters_utils.files import whole
-from painters_utils.pipelines import Picture
-from painters_utils.store import Store
+from painters_utils.models.pipelines import Picture
+from painters_utils.study.store import Store
 
 FIND = """
 import base64, io, json, os, time
 from pathlib import Path
 from IPython.display import HTML, display
 from PIL import Image
-from painters_utils.catalog import fingerprint
+from painters_utils.models.catalog import fingerprint
 from painters_utils.files import whole
 fingerprint("sd3-mini")
 """
@@ -105,7 +109,7 @@ def make_report(checkout) -> Iterator[Callable[[Path], subprocess.Popen]]:
     started = []
 
     def start(out: Path) -> subprocess.Popen:
-        command = [sys.executable, "-m", "painters_utils.run", "--out", str(out), "--cores", "1"]
+        command = [sys.executable, "-m", "workflow.run", "--out", str(out), "--cores", "1"]
         pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         # Whoever runs the tests in the background may ignore Ctrl-C, which children inherit; a terminal's do not.
         heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
@@ -185,7 +189,7 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_page(checkout, ma
 def test_a_checkout_that_can_only_be_read_runs_a_study_elsewhere(checkout, tmp_path):
     """In a namespace of its own (Linux), where checkout, code and data are mounted read-only."""
     frozen = [f"mount --bind '{it}' '{it}' && mount -o remount,bind,ro '{it}'" for it in (ROOT, checkout)]
-    command = f"exec '{sys.executable}' -m painters_utils.run --out '{tmp_path}/out' --cores 1"
+    command = f"exec '{sys.executable}' -m workflow.run --out '{tmp_path}/out' --cores 1"
 
     def apart(*commands: str) -> subprocess.CompletedProcess:
         shell = ["unshare", "-rm", "sh", "-c", " && ".join(commands)]

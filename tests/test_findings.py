@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from painters_utils import story
+from workflow.page import story
 from painters_utils.errors import InputError
-from painters_utils.findings import (
+from painters_utils.study.claims import (
     FAILS,
     HOLDS,
     OPEN,

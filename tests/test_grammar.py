@@ -7,7 +7,7 @@ import pytest
 from miniworld.grammar import Request, Wish, parse
 from miniworld.scenes import PATTERNS, UNSEEN_PAIRS, caption, sample_scene
 from miniworld.suite import EACH, TASKS, VERSION, article_prompts, build_suite, load_suite
-from painters_utils.catalog import MINI_TOKENS
+from painters_utils.models.catalog import MINI_TOKENS
 from painters_utils.errors import InputError
 
 

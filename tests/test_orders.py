@@ -8,10 +8,10 @@ import torch
 from conftest import Toy
 from torch import Tensor, nn
 
-from painters_utils.blocks import Parallel
+from painters_utils.engine.blocks import Parallel
 from painters_utils.errors import InputError
-from painters_utils.orders import Order, check_order, describe, layer_order
-from painters_utils.stacks import find_stacks, in_place_of
+from painters_utils.engine.orders import Order, check_order, describe, layer_order
+from painters_utils.engine.stacks import find_stacks, in_place_of
 
 
 def identities(toy: Toy) -> dict[str, Order]:

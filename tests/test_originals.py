@@ -14,15 +14,20 @@ import torch
 from huggingface_hub import errors
 from toy_pipelines import TOYS, joint, toy_pipeline, vae
 
-from painters_utils import catalog, find_stacks, hub, layer_order, load_pipeline, machine, plan, record_activations, run
-from painters_utils.catalog import call_settings, fingerprint, folder_name, loading, model_depths, model_row
-from painters_utils.config import load_study
+from painters_utils import find_stacks, layer_order, load_pipeline, record_activations
+from painters_utils.models import catalog
+from painters_utils.models import hub
+from painters_utils.models import machine
+from workflow import plan
+from workflow import run
+from painters_utils.models.catalog import call_settings, fingerprint, folder_name, loading, model_depths, model_row
+from workflow.config import load_study
 from painters_utils.errors import InputError
-from painters_utils.pipelines import paint
-from painters_utils.results import streams_by_stack
-from painters_utils.skeleton import check_supported, parameters
-from painters_utils.studio import Studio
-from painters_utils.variants import Variant
+from painters_utils.models.pipelines import paint
+from painters_utils.study.results import streams_by_stack
+from painters_utils.models.skeleton import check_supported, parameters
+from painters_utils.study.studio import Studio
+from painters_utils.study.variants import Variant
 
 PROMPTS = ["a red dog on a white background", "two blue cars on a black background"]
 REPO, COMMIT = "someone/model", "0123456789abcdef0123456789abcdef01234567"

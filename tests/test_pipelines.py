@@ -9,12 +9,13 @@ import pytest
 import torch
 from diffusers import AuraFlowPipeline, FluxPipeline, StableDiffusion3Pipeline
 
-from miniworld.models import build_flux, build_vae
-from painters_utils import catalog, pipelines
-from painters_utils.catalog import call_settings, check_words, model_row
+from miniworld.training.models import build_flux, build_vae
+from painters_utils.models import catalog
+from painters_utils.models import pipelines
+from painters_utils.models.catalog import call_settings, check_words, model_row
 from painters_utils.errors import InputError
-from painters_utils.pipelines import load_pipeline, noise_generator, paint
-from painters_utils.stacks import find_stacks
+from painters_utils.models.pipelines import load_pipeline, noise_generator, paint
+from painters_utils.engine.stacks import find_stacks
 
 CALL = dict(num_inference_steps=2, height=32, width=32, guidance_scale=0.0, max_sequence_length=24)
 PROMPTS = ["a red dog on a white background", "two blue cars on a black background", "an owl on a gray background"]

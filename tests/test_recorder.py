@@ -12,9 +12,9 @@ from conftest import Toy
 from torch import Tensor, nn
 
 from painters_utils.errors import InputError
-from painters_utils.orders import layer_order
-from painters_utils.recorder import AVERAGES, MEASURES, Recording, compared, record_activations
-from painters_utils.stacks import find_stacks, in_place_of
+from painters_utils.engine.orders import layer_order
+from painters_utils.engine.recorder import AVERAGES, MEASURES, Recording, compared, record_activations
+from painters_utils.engine.stacks import find_stacks, in_place_of
 
 TIMESTEPS = (0.9, 0.5, 0.2)
 JOINT = "AuraFlowSingleTransformerBlock"  # returns one tensor; all other blocks of the toys return (text, image)
@@ -220,7 +220,7 @@ def test_each_picture_on_its_own(sd3, guided):
 def test_many_tokens_are_compared_in_chunks(flux, monkeypatch):
     found = []
     for values in (2**17, 3 * 16):  # of 16 tokens with 16 channels: all at once, three at a time
-        monkeypatch.setattr("painters_utils.recorder.CHUNK", values)
+        monkeypatch.setattr("painters_utils.engine.recorder.CHUNK", values)
         with record_activations(flux.transformer) as recording:
             flux.output()
         found.append(recording.similarity("image"))

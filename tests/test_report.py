@@ -14,12 +14,14 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from painters_utils import execute, figures, report
-from painters_utils.catalog import ROOT, folder_name, model_row
-from painters_utils.config import Study, load_study
-from painters_utils.results import read_numbers
-from painters_utils.studio import CHECKED, JUDGED
-from painters_utils.variants import TITLES
+from workflow import execute
+from painters_utils.show import figures
+from workflow.page import build as report
+from painters_utils.models.catalog import ROOT, folder_name, model_row
+from workflow.config import Study, load_study
+from painters_utils.study.results import read_numbers
+from painters_utils.study.studio import CHECKED, JUDGED
+from painters_utils.study.variants import TITLES
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
@@ -28,7 +30,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 def page() -> str:
     """`make report PROFILE=smoke`; quick if nothing has changed since the last time."""
     done = subprocess.run(
-        [sys.executable, "-m", "painters_utils.run", "--profile", "smoke"], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-m", "workflow.run", "--profile", "smoke"], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return load_study("smoke").page.read_text()
@@ -132,7 +134,7 @@ def test_figures_are_kept_as_files(page):
 
 def test_nothing_is_done_twice(page):
     done = subprocess.run(
-        [sys.executable, "-m", "painters_utils.run", "--profile", "smoke"], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-m", "workflow.run", "--profile", "smoke"], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0
     assert "Executing" not in done.stdout + done.stderr

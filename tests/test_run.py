@@ -6,11 +6,14 @@ import nbformat
 import pytest
 from papermill.exceptions import PapermillExecutionError
 
-from painters_utils import config, execute, results, run
-from painters_utils.catalog import ROOT
-from painters_utils.config import load_study, require_writable
+from workflow import config
+from workflow import execute
+from painters_utils.study import results
+from workflow import run
+from painters_utils.models.catalog import ROOT
+from workflow.config import load_study, require_writable
 from painters_utils.errors import InputError
-from painters_utils.execute import execute_notebook
+from workflow.execute import execute_notebook
 
 
 @pytest.mark.parametrize(

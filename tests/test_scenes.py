@@ -19,7 +19,7 @@ from miniworld.scenes import (
     sample_scene,
     vocabulary,
 )
-from painters_utils.catalog import MINI_TOKENS
+from painters_utils.models.catalog import MINI_TOKENS
 from painters_utils.errors import InputError
 
 SCENES = [sample_scene(random.Random(seed)) for seed in range(3000)]

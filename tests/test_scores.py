@@ -19,7 +19,7 @@ from miniworld.scores import (
     scale,
     sprite_likeness,
 )
-from painters_utils.compare import frequencies_kept, two_level_interval
+from painters_utils.measure.pictures import frequencies_kept, two_level_interval
 from painters_utils.errors import InputError
 
 DOG = Thing("dog", "red", 0.26, 0.5, 0.45, hat="blue")

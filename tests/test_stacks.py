@@ -8,7 +8,7 @@ from conftest import Toy
 from torch import nn
 
 from painters_utils.errors import InputError
-from painters_utils.stacks import find_stacks, get_stack, in_place_of
+from painters_utils.engine.stacks import find_stacks, get_stack, in_place_of
 
 
 def depths(toy: Toy) -> dict[str, int]:

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from painters_utils.errors import InputError
-from painters_utils.orders import Order, check_order, describe
-from painters_utils.strategies import (
+from painters_utils.engine.orders import Order, check_order, describe
+from painters_utils.engine.strategies import (
     STRATEGIES,
     build_order,
     identity,

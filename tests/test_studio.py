@@ -10,11 +10,11 @@ from toy_judges import save_toy_clip, save_toy_dino
 
 from miniworld.scores import painted_distance
 from painters_utils import studio as studio_module
-from painters_utils.catalog import ROOT, model_row
-from painters_utils.chapter import how_scored
+from painters_utils.models.catalog import ROOT, model_row
+from painters_utils.show.chapter import how_scored
 from painters_utils.errors import InputError
-from painters_utils.studio import CHECKED, COMPARED, Studio
-from painters_utils.variants import Variant, custom_variant
+from painters_utils.study.studio import CHECKED, COMPARED, Studio
+from painters_utils.study.variants import Variant, custom_variant
 
 PROMPTS = ["a green balloon on a gray background", "two red apples on a blue background", "a dog on a white background"]
 STACK = "transformer_blocks"

@@ -15,18 +15,21 @@ from PIL import Image
 from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
 
-from miniworld import card, latents, train, train_mini
-from miniworld.checkpoint import load_checkpoint, save_checkpoint
-from miniworld.models import MINIS, build_tokenizer, build_vae
+from miniworld.training import card
+from miniworld.training import latents
+from miniworld.training import __main__ as train
+from miniworld.training import mini as train_mini
+from miniworld.training.checkpoint import load_checkpoint, save_checkpoint
+from miniworld.training.models import MINIS, build_tokenizer, build_vae
 from miniworld.pictures import save_grid
 from miniworld.scenes import NUMBERS, Scene, Thing, caption, sample_scene, vocabulary
-from miniworld.train_mini import Recipe
-from miniworld.train_reader import FACTS, learn_to_read, read_nouns
-from miniworld.train_vae import narrow, random_crops, train_vae
-from painters_utils.catalog import ROOT, model_row
+from miniworld.training.mini import Recipe
+from miniworld.training.reader import FACTS, learn_to_read, read_nouns
+from miniworld.training.vae import narrow, random_crops, train_vae
+from painters_utils.models.catalog import ROOT, model_row
 from painters_utils.errors import InputError
-from painters_utils.pipelines import load_pipeline
-from painters_utils.stacks import find_stacks
+from painters_utils.models.pipelines import load_pipeline
+from painters_utils.engine.stacks import find_stacks
 
 RECIPE = Recipe(steps=8, batch=2, warmup=2, scenes=4, compile=False)
 LOAD_FINISHED = train_mini.load_finished
@@ -253,7 +256,7 @@ def test_bad_arguments_end_with_a_message(arguments, message, capsys):
 
 
 def test_a_mini_without_a_vae_says_what_to_run_first(tmp_path):
-    with pytest.raises(SystemExit, match="run `python -m miniworld.train vae` first"):
+    with pytest.raises(SystemExit, match="run `python -m miniworld.training vae` first"):
         train.main(["flux-mini", "--work", str(tmp_path), "--out", str(tmp_path)])
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from painters_utils.catalog import model_row
+from painters_utils.models.catalog import model_row
 from painters_utils.errors import InputError
-from painters_utils.variants import (
+from painters_utils.study.variants import (
     article_variants,
     control_variants,
     custom_variant,
@@ -113,14 +113,14 @@ def test_variants_are_named_after_what_they_do(strategy, options, name):
 
 def test_what_a_preset_does_not_fit_is_refused(monkeypatch):
     row = model_row("sd3-mini")
-    monkeypatch.setattr("painters_utils.variants.model_depths", lambda _: {"transformer_blocks": 12})
+    monkeypatch.setattr("painters_utils.study.variants.model_depths", lambda _: {"transformer_blocks": 12})
     with pytest.raises(InputError, match="layer 20|out of range"):
         article_variants("sd3-mini")
-    monkeypatch.setattr("painters_utils.variants.model_row", lambda _: row | {"family": "pixart"})
+    monkeypatch.setattr("painters_utils.study.variants.model_row", lambda _: row | {"family": "pixart"})
     with pytest.raises(InputError, match="the article ran no orders on 'sd3-mini': use the matched preset"):
         article_variants("sd3-mini")
-    monkeypatch.setattr("painters_utils.variants.model_row", lambda _: row)
-    monkeypatch.setattr("painters_utils.variants.model_depths", lambda _: {"blocks": 24})
+    monkeypatch.setattr("painters_utils.study.variants.model_row", lambda _: row)
+    monkeypatch.setattr("painters_utils.study.variants.model_depths", lambda _: {"blocks": 24})
     with pytest.raises(InputError, match="has no transformer_blocks"):
         article_variants("sd3-mini")
     with pytest.raises(InputError, match="unknown strategy 'skipp': choose one of skip"):

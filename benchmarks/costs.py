@@ -1,0 +1,126 @@
+"""What the benchmarks found: their numbers as a table, a chart and sentences, for terminal, README and page.
+
+`python -m benchmarks` writes a file for each machine, benchmarks/results/<machine>.json:
+- `machine`: name, processor, cores, torch, the accelerator if there is one, and how busy the machine was;
+- `rows`: what was measured, each {id, what, value, low, high, unit, goal, note}; low and high are a 95 % interval or
+  None, `goal` is None or a sign and a number, ["≤", 1.01];
+- `points`: what is drawn, each {panel, line, x, y}.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+import seaborn as sns
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
+
+from painters_utils.models.catalog import ROOT
+from painters_utils.show.figures import BLUE, GREY, ORANGE, rendered, table_html
+
+RESULTS = ROOT / "benchmarks/results"
+LINES = {"untouched": (GREY, "s"), "recording": (BLUE, "o"), "by hand": (ORANGE, "^")}
+
+
+def load_costs(folder: Path = RESULTS) -> list[dict]:
+    """The files of all machines, by name; none if nothing was measured."""
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+
+
+def cost_chapters(folder: Path = RESULTS) -> list[dict]:
+    """What the page shows of each machine: its name, sentences, a chart (if there is one) and a table, as HTML."""
+    chapters = []
+    for cost in load_costs(folder):
+        machine, points = cost["machine"], cost["points"]
+        name = f"{machine['accelerator'] or machine['processor']}, {machine['cores']} cores, torch {machine['torch']}"
+        if machine["busy"] > machine["cores"] / 2:
+            name += ", busy with other work"
+        chart = ""
+        if points:
+            panels = ", ".join(dict.fromkeys(point["panel"] for point in points))
+            caption = f"How times and memory grow, on logarithmic axes. {name}."
+            chart, _ = rendered(cost_chart(points), f"costs-{machine['name']}", caption, f"Line charts: {panels}.")
+        table = table_html(cost_table(cost["rows"]), f"Medians with their 95 % intervals. {name}.")
+        words = in_words(cost["rows"])
+        chapters.append({"machine": name, "words": words, "chart": Markup(chart), "table": Markup(table)})
+    return chapters
+
+
+def goal_met(row: Mapping) -> str:
+    """ "yes" or "no" if the whole interval lies on that side of the goal, "open" if it lies on both; "" without one."""
+    if row["goal"] is None:
+        return ""
+    sign, goal = row["goal"]
+    ends = [row["value"] if row[end] is None else row[end] for end in ("low", "high")]
+    inside = [end <= goal if sign == "≤" else end >= goal for end in ends]
+    return "yes" if all(inside) else "open" if any(inside) else "no"
+
+
+def cost_table(rows: Sequence[Mapping]) -> pd.DataFrame:
+    """The rows as people read them."""
+    return pd.DataFrame(
+        {
+            "what": row["what"],
+            "measured": in_short(row),
+            "goal": "" if row["goal"] is None else f"{row['goal'][0]} {row['goal'][1]:g}",
+            "met": goal_met(row),
+            "note": row["note"],
+        }
+        for row in rows
+    )
+
+
+def in_short(row: Mapping) -> str:
+    """ "1.003 × (0.998 – 1.009)"."""
+    value, low, high = (None if row[key] is None else number(row[key], row["unit"]) for key in ("value", "low", "high"))
+    return f"{value} {row['unit']}".strip() + (f" ({low} – {high})" if low else "")
+
+
+def number(value: float, unit: str) -> str:
+    """Three digits after the point close to 1, where they matter; two significant ones or whole numbers elsewhere."""
+    if unit == "×" and 0.8 < value < 1.25:
+        return f"{value:.3f}"
+    return f"{value:.0f}" if value >= 20 else f"{value:.1f}" if value >= 3 else f"{value:.2f}"
+
+
+def cost_chart(points: Sequence[Mapping]) -> Figure:
+    """A panel for each thing that grows, both axes logarithmic: a straight line at 45° is growth in proportion."""
+    grid = sns.relplot(
+        pd.DataFrame(points), x="x", y="y", hue="line", style="line", col="panel", col_wrap=3, kind="line", height=2.6,
+        aspect=1.15, palette={line: colour for line, (colour, _) in LINES.items()}, dashes=False,
+        markers={line: marker for line, (_, marker) in LINES.items()}, facet_kws={"sharex": False, "sharey": False},
+    )  # fmt: skip
+    grid.set(xscale="log", yscale="log").set_titles("{col_name}")
+    for axis, (_, some) in zip(grid.axes.flat, pd.DataFrame(points).groupby("panel", sort=False), strict=True):
+        what, over = axis.get_title().split(" by ")
+        axis.set(title="", xlabel=over, ylabel=what)
+        axis.minorticks_off()
+        axis.set_xticks(sorted(some["x"].unique()))
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        for side in (axis.xaxis, axis.yaxis):
+            side.set_major_formatter("{x:g}")
+    grid.legend.set_title("")
+    grid.tight_layout(w_pad=1.5)
+    return grid.figure
+
+
+def in_words(rows: Sequence[Mapping]) -> list[str]:
+    """What the rows say, a sentence each; those that were not measured are left out."""
+    found = {row["id"]: row for row in rows}
+    return [
+        f"**{heads[goal_met(found[key]) == 'yes']}.** {found[key]['what'].capitalize()}: {in_short(found[key])}."
+        for key, heads in HEADS.items()
+        if key in found
+    ]
+
+
+HEADS = {  # of a row's sentence, and if its goal is surely met
+    "identity": ("What another order costs", "Another order costs nothing"),
+    "recording": ("What recording costs", "Recording hardly slows the painting"),
+    "by hand": ("What recording as it paints saves", "Recording as it paints saves the wait"),
+    "flat": ("The recorder's memory", "The recorder's memory does not grow with the steps"),
+    "batch": ("What painting together gives", "Prompts are painted together"),
+    "cores": ("What a second core gives", "A second core is used"),
+}

@@ -1,0 +1,100 @@
+"""Train the minis from nothing: first the VAE that they share, then the checker and each mini.
+
+    python -m miniworld.training vae
+    python -m miniworld.training checker
+    python -m miniworld.training flux-mini
+    python -m miniworld.training flux-mini --device cuda --batch 256 --steps 8000
+    python -m miniworld.training flux-mini --export
+
+Every run shows its loss and speed, writes a grid of samples now and then to results/training/,
+and goes on from its last checkpoint there if it was stopped.
+"""
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+
+import torch
+
+from painters_utils.models.catalog import ROOT
+from workflow.config import require_writable
+from painters_utils.errors import InputError
+
+from miniworld.checker import WEIGHTS
+from .models import MINIS
+from .checker import train_checker
+from .mini import RECIPES, Recipe, export_mini, train_mini
+from .vae import train_vae
+
+# Painters are quick to train badly: `smoke` shows within minutes that everything runs.
+SMOKE = {
+    "vae": {"steps": 20},
+    "checker": {"steps": 20, "batch": 16, "pool": 64},
+    "mini": {"steps": 20, "batch": 8, "warmup": 5, "scenes": 64, "compile": False},
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["vae", "checker", *MINIS], help="what to train")
+    parser.add_argument("--profile", choices=["full", "smoke"], default="full", help="smoke: minutes, bad pictures")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
+    parser.add_argument("--batch", type=_positive, help="scenes a step")
+    parser.add_argument("--steps", type=_positive, help="training steps")
+    parser.add_argument("--threads", type=_positive, help="processor threads; on a CPU, two trainings side by side "
+                        "with one thread each get further than one after the other with two")  # fmt: skip
+    parser.add_argument("--export", action="store_true", help="write the pipeline as it is at the last checkpoint, "
+                        "without training on (minis)")  # fmt: skip
+    parser.add_argument("--further", action="store_true", help="without a checkpoint, go on from the finished mini "
+                        "instead of from nothing: the optimizers begin anew")  # fmt: skip
+    parser.add_argument("--rate", type=float, help="highest learning rate (minis only)")
+    parser.add_argument("--out", type=Path, help="folder for the finished weights (default: data/models)")
+    parser.add_argument("--work", type=Path, help="folder for checkpoints and samples (default: results/training)")
+    args = parser.parse_args(arguments)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    smoke = args.profile == "smoke"  # never overwrites the weights that ship
+    changes = SMOKE["mini" if args.what in MINIS else args.what] if smoke else {}
+    work = args.work or ROOT / ("results/smoke/training" if smoke else "results/training")
+    out = args.out or ROOT / ("results/smoke/models" if smoke else "data/models")
+    vae_folder = work / "vae"
+    try:
+        for folder in (work, out):
+            require_writable(folder)
+        if args.what == "vae":
+            train_vae(
+                vae_folder, work / "vae.safetensors", args.steps or changes.get("steps", 6000), device=args.device
+            )
+            return
+        if not (vae_folder / "config.json").exists():
+            raise InputError(f"no VAE in {vae_folder}: run `python -m miniworld.training vae` first")
+        if args.what == "checker":
+            path = (ROOT / "results/smoke/checker.safetensors") if smoke else WEIGHTS
+            settings = {"steps": args.steps or 4000} | changes
+            train_checker(path, vae_folder, work / "checker.safetensors", device=args.device, **settings)
+            return
+        given = {key: getattr(args, key) for key in ("batch", "steps", "rate") if getattr(args, key)}
+        recipe = dataclasses.replace(RECIPES.get(args.what, Recipe()), **(changes | given))
+        if smoke:
+            recipe = dataclasses.replace(recipe, reading=min(recipe.reading, 5))
+        if args.export:
+            export_mini(args.what, out / args.what, vae_folder, work / f"{args.what}.safetensors")
+            return
+        train_mini(args.what, out / args.what, vae_folder, work / f"{args.what}.safetensors", recipe, args.device,
+                   further=args.further)  # fmt: skip
+    except (InputError, OSError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command goes on from the last checkpoint")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,309 @@
+"""Measure the checker and the minis: `python -m miniworld.training.evaluate checker`, `python -m miniworld.training.evaluate flux-mini`.
+
+The numbers go beside the weights (`metrics.json`, `scores.json`), where cards, README and notebooks read them.
+"""
+
+import argparse
+import json
+import random
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from diffusers import AutoencoderKL
+from PIL import Image
+from scipy.stats import spearmanr
+from tqdm import tqdm
+
+from painters_utils.models.catalog import ROOT, call_settings, model_row
+from painters_utils.measure.pictures import interval, two_level_interval, with_interval
+from painters_utils.errors import InputError
+from painters_utils.engine.orders import layer_order
+from painters_utils.models.pipelines import load_pipeline, paint
+from painters_utils.engine.stacks import find_stacks
+from painters_utils.engine.strategies import build_order
+
+from miniworld import checker
+from miniworld.denoising import LEVELS, denoising_loss, held_out
+from .models import MINIS
+from miniworld.pictures import save_grid, to_pictures, to_tensor
+from miniworld.render import SIDE, render
+from miniworld.scenes import OBJECTS, Scene, caption, sample_scene
+from miniworld.scores import BROAD, FINE, chance, judge, kernel_distance, rendered_features, sprite_likeness
+from miniworld.suite import load_suite
+from .checker import nothing
+
+CARDS = ROOT / "data/cards"  # pictures of the models' cards: the models' own folders hold what is loaded
+NEAR = 0.15  # of the canvas: a found centre this close to a thing's belongs to it
+
+
+def read_back(scenes: Sequence[Scene], pictures: Sequence[Image.Image]) -> dict:
+    """How well the checker reads pictures of known scenes: shares right, precision and recall by class, confusions.
+
+    A found thing belongs to the nearest painted one within NEAR. Accuracies are over the things found.
+    """
+    found = checker.read(pictures)
+    kinds = {kind: i for i, kind in enumerate(OBJECTS)}
+    confusion = np.zeros((len(OBJECTS) + 1, len(OBJECTS) + 1), int)  # rows painted, columns read; last: nothing
+    right: dict[str, list[bool]] = {key: [] for key in ("kind", "colour", "accessory", "accessory colour", "position")}
+    for truth, seen in zip(scenes, found, strict=True):
+        left = list(seen.things)
+        for thing in truth.things:
+            near = [s for s in left if np.hypot(s.x - thing.x, s.y - thing.y) < NEAR]
+            if not near:
+                confusion[kinds[thing.kind], -1] += 1
+                continue
+            match = min(near, key=lambda s: np.hypot(s.x - thing.x, s.y - thing.y))
+            left.remove(match)
+            confusion[kinds[thing.kind], kinds[match.kind]] += 1
+            right["kind"].append(match.kind == thing.kind)
+            right["colour"].append(match.colour == thing.colour)
+            right["position"].append(np.hypot(match.x - thing.x, match.y - thing.y) < 0.05)
+            for worn, read in ((thing.hat, match.hat), (thing.sunglasses, match.sunglasses)):
+                right["accessory"].append(bool(worn) == bool(read))
+                if worn and read:
+                    right["accessory colour"].append(worn == read)
+        for extra in left:
+            confusion[-1, kinds[extra.kind]] += 1
+    hits = confusion.diagonal()[:-1]
+    table = {
+        "precision": float(hits.sum() / max(confusion[:, :-1].sum(), 1)),
+        "recall": float(hits.sum() / max(confusion[:-1].sum(), 1)),
+        **{key: float(np.mean(values)) for key, values in right.items() if values},
+        "count": float(np.mean([len(a.things) == len(b.things) for a, b in zip(scenes, found, strict=True)])),
+        "background": float(np.mean([a.background == b.background for a, b in zip(scenes, found, strict=True)])),
+        "pattern": float(np.mean([a.pattern == b.pattern for a, b in zip(scenes, found, strict=True)])),
+    }
+    by_class = {
+        kind: {
+            "precision": float(hits[i] / max(confusion[:, i].sum(), 1)),
+            "recall": float(hits[i] / max(confusion[i].sum(), 1)),
+        }
+        for kind, i in kinds.items()
+    }
+    return {"table": table, "by class": by_class, "confusion": confusion.tolist()}
+
+
+@torch.no_grad()
+def through_vae(pictures: Sequence[Image.Image], vae: AutoencoderKL) -> list[Image.Image]:
+    """The pictures squeezed and decoded again: the best that a mini could paint."""
+    pixels = torch.stack([to_tensor(picture) for picture in pictures])
+    return [
+        picture
+        for part in pixels.split(64)
+        for picture in to_pictures(vae.decode(vae.encode(part).latent_dist.mean).sample)
+    ]
+
+
+def unseen_scenes(count: int, seed: str = "checker test") -> list[Scene]:
+    """Scenes from a seed that no training uses, a fifth of them with a pair that minis never saw."""
+    rng = random.Random(seed)
+    return [sample_scene(rng, unseen=rng.random() < 0.2) for _ in range(count)]
+
+
+def evaluate_checker(vae: AutoencoderKL, count: int = 1000) -> dict:
+    """The checker on unseen scenes, clean and through the VAE, and on pictures of nothing."""
+    scenes = unseen_scenes(count)
+    pictures = [render(scene) for scene in scenes]
+    rng = np.random.default_rng(0)
+    empty = [Image.fromarray(nothing(rng)) for _ in range(count)]
+    noise = [Image.fromarray(rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)) for _ in range(count)]
+    return {
+        "scenes": count,
+        "clean": read_back(scenes, pictures),
+        "VAE": read_back(scenes, through_vae(pictures, vae)),
+        "false objects": {
+            name: float(np.mean([bool(scene.things) for scene in checker.read(some)]))
+            for name, some in (("blank or grainy", empty), ("pure noise", noise))
+        },
+    }
+
+
+def evaluate_mini(name: str, seeds: int = 2, steps: int | None = None, only_suite: bool = False) -> dict:
+    """The suite, painted and read: strict score by task, facts by name, quality, and the denoising loss."""
+    pipe = load_pipeline(name)
+    call = call_settings(name, num_inference_steps=steps)
+    suite = load_suite()
+    prompts = [prompt for task in suite.values() for prompt in task]
+    pictures = paint(pipe, prompts, seeds=list(range(seeds)), desc=name, **call)
+    scenes = checker.read([picture.image for picture in pictures])
+    verdicts = [judge(picture.prompt, scene) for picture, scene in zip(pictures, scenes, strict=True)]
+    table = pd.DataFrame(
+        {
+            "task": [task for task, words in suite.items() for _ in range(len(words) * seeds)],
+            "prompt": [picture.prompt for picture in pictures],
+            "strict": [float(verdict.strict) for verdict in verdicts],
+            "adherence": [verdict.share() for verdict in verdicts],
+            "broad": [verdict.share(BROAD) for verdict in verdicts],
+            "fine": [verdict.share(FINE) for verdict in verdicts],
+            "duplicates": [float(verdict.duplicates) for verdict in verdicts],
+            "likeness": [sprite_likeness(p.image, s) for p, s in zip(pictures, scenes, strict=True)],
+        }
+    )
+    report: dict = {
+        "steps": call["num_inference_steps"],
+        "guidance": call["guidance_scale"],
+        "seeds": seeds,
+        "strict": dict(zip(("mean", "low", "high"), two_level_interval(table["strict"], table["prompt"]), strict=True)),
+    }
+    if only_suite:
+        return report
+    report["tasks"] = {
+        task: dict(zip(("mean", "low", "high"), two_level_interval(rows["strict"], rows["prompt"]), strict=True))
+        for task, rows in table.groupby("task", sort=False)
+    }
+    report |= {
+        key: interval(table[key].to_numpy())[0] for key in ("adherence", "broad", "fine", "duplicates", "likeness")
+    }
+    facts = pd.DataFrame([fact for verdict in verdicts for fact in verdict.facts], columns=["fact", "right"])
+    report["facts"] = facts.groupby("fact")["right"].mean().to_dict()
+    names = [picture.prompt for picture in pictures]
+    report["chance"] = {
+        "adherence": chance(names, scenes), "broad": chance(names, scenes, BROAD), "fine": chance(names, scenes, FINE)
+    }  # fmt: skip
+    rng = random.Random("painted")
+    drawn = [caption(sample_scene(rng)) for _ in range(128)]
+    sampled = paint(pipe, drawn, seeds=[0], desc="scenes", **call)
+    report["kernel distance"] = kernel_distance(
+        checker.features([p.image for p in sampled]), rendered_features(len(pictures))
+    )
+    loss = denoising_loss(pipe, held_out(pipe, 128)).mean(1)
+    report["denoising loss"] = dict(zip(map(str, LEVELS), loss.tolist(), strict=True)) | {"mean": float(loss.mean())}
+    save_grid([picture.image for picture in sampled[:64]], CARDS / f"{name}-samples.webp", columns=8)
+    return report
+
+
+def loss_and_scores(name: str, orders: int = 12, prompts_each: int = 4) -> dict:
+    """How well the rise of the denoising loss predicts what pictures lose: one point an order, and rank correlations.
+
+    The orders skip one, two, four … layers somewhere in a stack, drawn by a fixed seed; the pictures are the first
+    prompts of every task of the suite.
+    """
+    pipe, call, rng = load_pipeline(name), call_settings(name), random.Random(0)
+    prompts = [prompt for task in load_suite().values() for prompt in task[:prompts_each]]
+    scenes = held_out(pipe, 64)
+    stacks = {stack: len(blocks) for stack, blocks in find_stacks(pipe.transformer).items()}
+
+    def measure() -> tuple[float, float, float]:
+        pictures = paint(pipe, prompts, seeds=[0], **call)
+        found = checker.read([picture.image for picture in pictures])
+        shares = [judge(picture.prompt, scene).share() for picture, scene in zip(pictures, found, strict=True)]
+        likeness = [sprite_likeness(p.image, s) for p, s in zip(pictures, found, strict=True)]
+        # A picture in which nothing is found has no likeness to anything.
+        return float(denoising_loss(pipe, scenes).mean()), float(np.mean(shares)), float(np.nan_to_num(likeness).mean())
+
+    base = measure()
+    points = []
+    for i in tqdm(range(orders), desc=f"{name}: orders"):
+        stack = list(stacks)[i % len(stacks)]
+        depth = stacks[stack]
+        size = min((1, 1, 2, 4, 8, 12)[i // len(stacks) % 6], depth // 2)
+        first = rng.randrange(0, depth - size)
+        with layer_order(pipe.transformer, {stack: build_order("skip", depth, [first, first + size - 1])}):
+            loss, share, likeness = measure()
+        points.append({
+            "order": f"{stack}: skip {first}–{first + size - 1}",
+            "loss rise": loss - base[0], "adherence lost": base[1] - share, "likeness lost": base[2] - likeness,
+        })  # fmt: skip
+    table = pd.DataFrame(points)
+    return {
+        "points": points,
+        "rank correlation": {
+            key: float(spearmanr(table["loss rise"], table[key]).statistic)
+            for key in ("adherence lost", "likeness lost")
+        },
+    }
+
+
+def steps_curve(name: str, steps: Sequence[int] = (2, 4, 8, 12, 20)) -> dict[str, dict]:
+    """Strict suite score by number of sampling steps, one seed."""
+    return {str(n): evaluate_mini(name, seeds=1, steps=n, only_suite=True)["strict"] for n in steps}
+
+
+def checker_metrics() -> dict:
+    """What `python -m miniworld.training.evaluate checker` measured of the shipped checker."""
+    return _read(checker.WEIGHTS.with_name("metrics.json"), "checker")
+
+
+def mini_scores(name: str) -> dict:
+    """What `python -m miniworld.training.evaluate` measured of the shipped mini."""
+    return _read(ROOT / model_row(name)["path"] / "scores.json", name)
+
+
+def minis_table() -> pd.DataFrame:
+    """One row per trained mini: blocks, size, steps, suite score, the gap of unseen pairs, quality and loss."""
+    rows = []
+    for name in MINIS:
+        row = model_row(name)
+        if not (ROOT / row["path"] / "scores.json").exists():
+            continue  # not trained yet
+        scores = mini_scores(name)
+        size = sum(path.stat().st_size for path in (ROOT / row["path"]).rglob("*.safetensors"))
+        strict, tasks = scores["strict"], scores["tasks"]
+        rows.append(
+            {
+                "mini": name,
+                "blocks": " + ".join(map(str, row["depths"].values())),
+                "MiB": f"{size / 2**20:.1f}",
+                "steps": scores["steps"],
+                "guidance": scores["guidance"],
+                "everything right": with_interval(strict["mean"], strict["low"], strict["high"]),
+                "weakest task": "{} {:.2f}".format(
+                    *min(((t, v["mean"]) for t, v in tasks.items()), key=lambda x: x[1])
+                ),
+                "facts right": f"{scores['adherence']:.2f}",
+                "unseen − seen colours": f"{tasks['unseen pairs']['mean'] - tasks['colours']['mean']:+.2f}",
+                "kernel distance": f"{scores['kernel distance']:.3f}",
+                "denoising loss": f"{scores['denoising loss']['mean']:.3f}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _read(path: Path, what: str) -> dict:
+    if not path.exists():
+        raise InputError(f"no measurements of {what!r}: run `python -m miniworld.training.evaluate {what}`")
+    return json.loads(path.read_text())
+
+
+def write(path: Path, numbers: dict) -> None:
+    """JSON with four digits: more would be noise."""
+    rounded = json.loads(json.dumps(numbers), parse_float=lambda text: round(float(text), 4))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(rounded, indent=1) + "\n")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["checker", *MINIS], help="what to measure")
+    parser.add_argument("--seeds", type=int, default=2, help="pictures a prompt (minis)")
+    parser.add_argument(
+        "--curve",
+        action="store_true",
+        help="also score by number of steps, and compare the denoising loss with the scores (minis)",
+    )
+    args = parser.parse_args(arguments)
+    try:
+        if args.what == "checker":
+            vae = AutoencoderKL.from_pretrained(ROOT / "data/models/flux-mini/vae").eval()
+            report = evaluate_checker(vae)
+            write(checker.WEIGHTS.with_name("metrics.json"), report)
+            tables = {key: report[key]["table"] for key in ("clean", "VAE")}
+            print(json.dumps(tables | {"false objects": report["false objects"]}, indent=1))
+            return
+        path = ROOT / model_row(args.what)["path"] / "scores.json"
+        report = evaluate_mini(args.what, args.seeds)
+        if args.curve:
+            report["by steps"] = steps_curve(args.what)
+            report["loss and scores"] = loss_and_scores(args.what)
+        write(path, report)
+        print(json.dumps({key: report[key] for key in ("strict", "tasks", "facts", "chance")}, indent=1))
+    except InputError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

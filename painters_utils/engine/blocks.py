@@ -1,0 +1,150 @@
+"""What can stand in a stack beside its own blocks: layers that run in parallel, and the controls of the study.
+
+Each is a module with the blocks' own call. The blocks are called, not copied, so compiled blocks run compiled.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from inspect import Parameter, signature
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from painters_utils.errors import InputError
+
+Output = Tensor | tuple[Tensor | None, ...] | None
+INPUTS = ("hidden_states", "encoder_hidden_states")  # a block's first two parameters: image (or joint) and text
+
+
+class StandIn(nn.Module):
+    """A module in a block's place: attributes that it lacks are the block's (SD3's forward asks for some).
+
+    `blocks` are those that it runs; the first is the one asked.
+    """
+
+    def __init__(self, blocks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("blocks")[0], name)
+
+
+class Parallel(StandIn):
+    """Run blocks on the same inputs and average what they return, stream by stream.
+
+    After question 5 of "Transformer Layers as Painters", "Can we run the layers in parallel?". A group of one returns
+    its block's output untouched.
+    """
+
+    def forward(self, *args: Any, **kwargs: Any) -> Output:
+        outputs = [block(*args, **kwargs) for block in self.blocks]
+        return average(outputs) if len(outputs) > 1 else outputs[0]
+
+
+class Summed(Parallel):
+    """As `Parallel`, but the blocks' updates are added up: x + Σ (block(x) - x).
+
+    The control for `Parallel`: averaging M blocks also shrinks what they add to 1/M of the sum.
+    """
+
+    def forward(self, *args: Any, **kwargs: Any) -> Output:
+        outputs = [block(*args, **kwargs) for block in self.blocks]
+        if len(outputs) == 1:
+            return outputs[0]
+        given = named_inputs(self, args, kwargs)
+        mean = average(outputs)
+        grow = lambda part, before: before + len(outputs) * (part - before)  # noqa: E731
+        if isinstance(mean, Tensor):
+            return grow(mean, given["hidden_states"])
+        return tuple(
+            None if part is None else grow(part, given[name])
+            for part, name in zip(mean, stream_of(mean, given), strict=True)
+        )
+
+
+class Skipped(StandIn):
+    """Return what a block was given, in the form in which it returns it: the block runs, and adds nothing.
+
+    For stacks whose positions differ, where leaving a layer out would move those behind it (`stacks.keeps_places`).
+    """
+
+    def forward(self, *args: Any, **kwargs: Any) -> Output:
+        output = self.blocks[0](*args, **kwargs)
+        given = named_inputs(self, args, kwargs)
+        if isinstance(output, Tensor):
+            return given["hidden_states"]
+        return tuple(given[name] for name in stream_of(output, given))
+
+
+class OneStream(nn.Module):
+    """Let a change of layers reach one stream only.
+
+    Both the `usual` and the `changed` layers run from the same input to their end; the image (or text) comes from the
+    changed ones, everything else from the usual ones. `affected` is "image" or "text".
+    """
+
+    def __init__(self, usual: Sequence[nn.Module], changed: Sequence[nn.Module], affected: str) -> None:
+        super().__init__()
+        self.usual, self.changed = nn.ModuleList(usual), nn.ModuleList(changed)
+        self.affected = {"image": "hidden_states", "text": "encoder_hidden_states"}[affected]
+
+    def forward(self, *args: Any, **kwargs: Any) -> Output:
+        given = named_inputs((*self.usual, *self.changed)[0], args, kwargs)
+        if not isinstance(given.get("encoder_hidden_states"), Tensor):
+            raise InputError("these blocks take text and image in one tensor: both are affected or neither")
+        names = None
+        ends = []
+        for blocks in (self.usual, self.changed):
+            state = {name: given.get(name) for name in INPUTS}
+            for block in blocks:
+                output = block(**given | state)
+                names = names or stream_of(output, given)
+                state = dict(zip(names, output, strict=True))
+            ends.append(state)
+        usual, changed = ends
+        mixed = usual | {self.affected: changed[self.affected]}
+        # Both runs may be empty (a skipped band), so the order of the streams is asked of whichever ran.
+        return tuple(mixed[name] for name in names or INPUTS[::-1])
+
+
+def named_inputs(block: nn.Module, args: tuple, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """What a block, or the first block of a stand-in, is called with, by name; the first is always INPUTS[0]."""
+    while isinstance(block, StandIn):
+        block = block.blocks[0]
+    return dict(zip(_parameters(type(block)), args, strict=False)) | dict(kwargs)
+
+
+@cache
+def _parameters(block: type[nn.Module]) -> tuple[str, ...]:
+    _, first, *others = signature(block.forward).parameters.values()
+    if first.kind is Parameter.VAR_POSITIONAL:
+        return INPUTS
+    return INPUTS[0], *(parameter.name for parameter in others)
+
+
+def stream_of(output: tuple[Tensor | None, ...], given: Mapping[str, Any]) -> tuple[str, ...]:
+    """Which element of a block's output continues which of its inputs, told by the number of tokens.
+
+    FLUX, SD3 and AuraFlow return (text, image), others (image, text); a stream that has ended is None.
+    """
+    tokens = {name: given[name].shape[1] for name in INPUTS if isinstance(given.get(name), Tensor)}
+    if len(set(tokens.values())) < len(tokens) or len(output) != 2:
+        raise InputError("cannot tell text from image: use a picture size with another number of tokens than the text")
+    names = [next((n for n, count in tokens.items() if part is not None and part.shape[1] == count), None)
+             for part in output]  # fmt: skip
+    missing = [name for name in INPUTS if name not in names]
+    return tuple(name or missing.pop() for name in names)
+
+
+def average(outputs: Sequence[Output]) -> Output:
+    """The mean of tensors of one shape, or of each stream of tuples of them; a stream that one lacks is None."""
+    if any(output is None for output in outputs):
+        return None
+    if isinstance(outputs[0], Tensor):
+        return torch.stack(outputs).mean(0)  # sums in float32: adding up 30 layers in bfloat16 errs 8 times more
+    return tuple(average(stream) for stream in zip(*outputs, strict=True))

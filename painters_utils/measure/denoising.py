@@ -1,0 +1,77 @@
+"""The denoising loss of any flow-matching pipeline on pictures of its own: a cheap stand-in for painting.
+
+How far off is the predicted velocity, when a finished picture is noised again? A model that was trained elsewhere has
+no held-out scenes here, so its own pictures take their place. One step of the pipeline from a noise level straight to
+the picture says what it predicts, whatever the class. The minis' loss on scenes is in `miniworld/denoising.py`.
+"""
+
+import inspect
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
+from torch import Tensor
+
+from painters_utils.models.pipelines import asked, noise_generator
+
+LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)  # σ: 0 is a picture, 1 is noise
+Job = tuple[str, int]  # a picture's prompt and seed
+
+
+def why_no_loss(pipe: DiffusionPipeline) -> str:
+    """Why a pipeline's denoising loss cannot be had; empty if it can."""
+    if not isinstance(pipe.scheduler, FlowMatchEulerDiscreteScheduler):
+        return f"{type(pipe.scheduler).__name__} is no Euler flow-matching scheduler"
+    lacking = {"latents", "sigmas", "output_type"} - set(inspect.signature(pipe.__call__).parameters)
+    return f"{type(pipe).__name__} takes no {', '.join(sorted(lacking))}" if lacking else ""
+
+
+@torch.no_grad()
+def own_latents(pipe: DiffusionPipeline, jobs: Sequence[Job], batch: int = 16, **call: object) -> Tensor:
+    """Finished latents of the pictures, one for each job, in the shape that the pipeline takes and returns them."""
+    parts = [jobs[start : start + batch] for start in range(0, len(jobs), batch)]
+    painted = []
+    for part in parts:
+        generators = [noise_generator(*job) for job in part]
+        given = asked([prompt for prompt, _ in part], call)
+        painted.append(pipe(**given, generator=generators, output_type="latent").images)
+    return torch.cat(painted).float()
+
+
+@torch.no_grad()
+def denoising_loss(
+    pipe: DiffusionPipeline, jobs: Sequence[Job], latents: Tensor, levels: Sequence[float] = LEVELS, batch: int = 16,
+    **call: object,
+) -> np.ndarray:  # fmt: skip
+    """The flow-matching loss of each picture at each noise level, (levels, pictures); conditional, without guidance.
+
+    The noise depends on the picture and the level alone. Call it inside `layer_order` to see what an order costs.
+    """
+    losses = []
+    for level in levels:
+        for start in range(0, len(jobs), batch):
+            part, clean = jobs[start : start + batch], latents[start : start + batch]
+            noise = torch.stack([
+                torch.randn(clean.shape[1:], generator=noise_generator(f"{prompt}/σ = {level}", seed))
+                for prompt, seed in part
+            ]).to(clean)  # fmt: skip
+            found = velocity(pipe, torch.lerp(clean, noise, level), level, [prompt for prompt, _ in part], **call)
+            losses.append((found - (noise - clean)).square().flatten(1).mean(1).cpu().numpy())
+    return np.concatenate(losses).reshape(len(levels), len(jobs))
+
+
+@torch.no_grad()
+def velocity(pipe: DiffusionPipeline, mixed: Tensor, level: float, prompts: Sequence[str], **call: object) -> Tensor:
+    """What the model predicts at noise level σ = `level`, in the shape of `mixed`, by one step from there to σ = 0."""
+    call |= {"num_inference_steps": 1, "sigmas": [level], "output_type": "latent"}
+    if not pipe.transformer.config.get("guidance_embeds"):  # there, guidance is a number that the model reads
+        call |= {name: 1.0 for name in ("guidance_scale", "true_cfg_scale") if name in call}
+    own = pipe.scheduler
+    # The same noise levels as asked for: a pipeline's own scheduler may shift them with the picture's size.
+    pipe.scheduler = FlowMatchEulerDiscreteScheduler(own.config.num_train_timesteps)
+    try:
+        clean = pipe(**asked(prompts, call), latents=mixed.to(pipe.transformer.dtype)).images
+    finally:
+        pipe.scheduler = own
+    return (mixed - clean.float()) / level

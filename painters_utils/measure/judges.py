@@ -1,0 +1,135 @@
+"""Judges: pretrained networks that score real pictures, of which no checker can say what they show.
+
+`clip` asks whether a picture fits its prompt: CLIPScore (Hessel et al. 2021) without its factor. `dino` asks whether
+it looks like the untouched model's picture: DINOv2 (Oquab et al. 2023), compared as in DreamBooth (Ruiz et al. 2023).
+A judge whose weights cannot be had is left out and says why; nothing is ever scored by weights that were not there.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from huggingface_hub import snapshot_download
+from PIL import Image
+from safetensors import SafetensorError
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, CLIPModel, Dinov2Model
+
+from painters_utils.models.catalog import JUDGES, ROOT, check_judges, folder_fingerprint
+from painters_utils.errors import InputError
+
+NETWORKS = dict(zip(JUDGES, (CLIPModel, Dinov2Model), strict=True))
+BATCH = 32  # pictures at a time
+
+
+class Judge:
+    """One of NETWORKS with the weights in `folder`, on the GPU if there is one; `fingerprint` is that of the weights.
+
+    Raises `InputError` if they are missing, damaged or another network's.
+    """
+
+    def __init__(self, name: str, folder: Path) -> None:
+        local, wanted = dict(local_files_only=True), NETWORKS[name].config_class.model_type
+        try:
+            found = AutoConfig.from_pretrained(folder, **local).model_type
+            if found != wanted:
+                raise InputError(f"{folder} holds a {found}, not a {wanted}")
+            network, loaded = NETWORKS[name].from_pretrained(
+                folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **local
+            )
+            self.processor = AutoImageProcessor.from_pretrained(folder, **local)
+            self.tokenizer = AutoTokenizer.from_pretrained(folder, **local) if name == "clip" else None
+        except InputError:
+            raise
+        except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+            raise InputError(f"{folder} cannot be loaded ({str(error).strip().splitlines()[0]})") from error
+        missing = len(loaded["missing_keys"]) + len(loaded["mismatched_keys"])
+        if missing:  # transformers has put random numbers there
+            raise InputError(f"{folder} holds no whole {wanted}: {missing} of its tensors are missing")
+        self.name, self.fingerprint = name, folder_fingerprint(folder)
+        self.network = network.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+        self._seen: dict[str, Tensor] = {}  # baseline pictures come back with every variant
+
+    @torch.inference_mode()
+    def score(
+        self, prompts: Sequence[str], pictures: Sequence[Image.Image], before: Sequence[Image.Image]
+    ) -> np.ndarray:
+        """A number for each picture, 0 to 1: its cosine with its prompt (clip) or with the picture before it (dino).
+
+        A negative cosine counts as 0; a prompt longer than the network reads is cut.
+        """
+        beside = self._read(prompts) if self.name == "clip" else self._see(before)
+        return cosine_similarity(self._see(pictures), beside).clamp(0, 1).double().numpy()
+
+    def _see(self, pictures: Sequence[Image.Image]) -> Tensor:
+        """(pictures, d) on the CPU; each picture is looked at once."""
+        keys = [hashlib.sha256(f"{p.mode}{p.size}".encode() + p.tobytes()).hexdigest() for p in pictures]
+        new = {key: picture for key, picture in zip(keys, pictures, strict=True) if key not in self._seen}
+        for start in range(0, len(new), BATCH):
+            part = list(new)[start : start + BATCH]
+            pixels = self.processor([new[key].convert("RGB") for key in part], return_tensors="pt")["pixel_values"]
+            look = self.network.get_image_features if self.name == "clip" else self.network
+            found = look(pixel_values=pixels.to(self.network.device)).pooler_output
+            self._seen |= zip(part, found.cpu(), strict=True)
+        return torch.stack([self._seen[key] for key in keys])
+
+    def _read(self, prompts: Sequence[str]) -> Tensor:
+        """(prompts, d) on the CPU; each text is read once."""
+        texts = list(dict.fromkeys(prompts))
+        longest = self.network.config.text_config.max_position_embeddings
+        tokens = self.tokenizer(texts, padding=True, truncation=True, max_length=longest, return_tensors="pt")
+        tokens = {name: tokens[name].to(self.network.device) for name in ("input_ids", "attention_mask")}
+        found = self.network.get_text_features(**tokens).pooler_output.cpu()
+        return found[[texts.index(prompt) for prompt in prompts]]
+
+
+def load_judges(wanted: Mapping[str, str | None]) -> tuple[dict[str, Judge], dict[str, str]]:
+    """The judges whose weights are there, and of each of the others in one sentence why it is left out.
+
+    `wanted` says where the weights of each lie (see `find_weights`); None or no entry switches a judge off.
+    `InputError` for a judge that does not exist.
+    """
+    check_judges(wanted)
+    judges, absent = {}, {}
+    for name in NETWORKS:
+        if not wanted.get(name):
+            absent[name] = f"the judge {name!r} is switched off"
+            continue
+        try:
+            judges[name] = load_judge(name, wanted[name])
+        except InputError as error:
+            absent[name] = f"the judge {name!r} is left out, because {error}"
+    return judges, absent
+
+
+@cache
+def load_judge(name: str, where: str) -> Judge:
+    """A judge with its weights, loaded once; `InputError` if they cannot be had."""
+    return Judge(name, find_weights(where))
+
+
+def find_weights(where: str) -> Path:
+    """The folder of a network's weights: `where` is a folder, or "owner/name" or "owner/name@revision" on the hub.
+
+    What is not on this machine yet is downloaded, weights as safetensors only; `InputError` if it cannot be.
+    """
+    folder = ROOT / Path(where).expanduser()
+    if folder.is_dir():
+        return folder
+    repository, _, revision = where.partition("@")
+    try:
+        return Path(
+            snapshot_download(
+                repository, revision=revision or None, allow_patterns=["*.json", "*.txt", "*.safetensors"]
+            )
+        )
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"{where} is no folder and cannot be fetched from the model hub ({reason}): connect to the network or give "
+            "a folder with the weights"
+        ) from error

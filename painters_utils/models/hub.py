@@ -1,0 +1,134 @@
+"""Models on the model hub: which commit is meant, single files, and what went wrong in one line with the remedy.
+
+No token is read or shown here: huggingface_hub finds the one that `hf auth login` or HF_TOKEN left.
+"""
+
+import errno
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub as hub
+from huggingface_hub import errors
+
+from .catalog import ROOT, model_row
+from painters_utils.errors import InputError
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def commit(repo: str, revision: str) -> str:
+    """The commit that a revision means: what was downloaded first stays, so that a study does not change halfway.
+
+    A revision that is not on this machine is looked up; where that fails, it stands for itself.
+    """
+    if COMMIT.fullmatch(revision):
+        return revision
+    try:
+        return fetch_file(repo, revision, "model_index.json").parent.name
+    except InputError:
+        return revision
+
+
+def fetch_file(repo: str, revision: str, file: str) -> Path:
+    """One small file of a repository, from the cache or else downloaded. `InputError` says why it cannot be had."""
+    found = hub.try_to_load_from_cache(repo, file, revision=revision)
+    if isinstance(found, str):
+        return Path(found)
+    with explained(repo, revision):
+        require_hub()
+        return Path(hub.hf_hub_download(repo, file, revision=revision))
+
+
+def require_hub() -> None:
+    """One short question to the model hub, which raises what it may; a download would ask five times, for minutes."""
+    hub.get_session().head(hub.constants.ENDPOINT, timeout=10)
+
+
+def read_json(name: str, file: str) -> dict:
+    """A JSON file of a model's pipeline, local or on the hub, such as "transformer/config.json"."""
+    row = model_row(name)
+    path = fetch_file(row["repo"], row["revision"], file) if "repo" in row else ROOT / row["path"] / file
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} of {name!r} is missing or damaged ({error}): get the model anew") from error
+
+
+def download(row: Mapping[str, Any]) -> tuple[float | None, str]:
+    """GiB of a row of the table that are still to be downloaded, and who says so; None if nobody does."""
+    repo, revision = row["repo"], commit(row["repo"], row["revision"])
+    try:
+        with explained(repo, revision):
+            require_hub()
+            listed = hub.HfApi().model_info(repo, revision=revision, files_metadata=True).siblings
+            parts = json.loads(fetch_file(repo, revision, "model_index.json").read_text())
+    except InputError:
+        return row.get("download"), "as data/models.yaml says"
+    # As diffusers chooses: safetensors in the pipeline's folders, no variants.
+    wanted = [file for file in listed if re.fullmatch(r"[^/]+/[^.]+\.safetensors", file.rfilename)
+              and file.rfilename.split("/")[0] in parts]  # fmt: skip
+    missing = [file for file in wanted if not is_here(repo, revision, file.rfilename)]
+    return sum(file.size or 0 for file in missing) / 2**30, "as the model hub lists it"
+
+
+def is_here(repo: str, revision: str, file: str) -> bool:
+    """Whether a file of a repository lies in the cache."""
+    return isinstance(hub.try_to_load_from_cache(repo, file, revision=revision), str)
+
+
+@contextmanager
+def explained(repo: str, revision: str) -> Iterator[None]:
+    """Turn what the hub raises, also deep inside another library's error, into an `InputError` with the remedy."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        remedy = explanation(error, repo, revision)
+        if remedy is None:
+            raise
+        raise InputError(remedy) from None  # a chain of requests can hold more than should be printed
+
+
+def explanation(error: BaseException, repo: str, revision: str) -> str | None:
+    """What an error of the hub means and what to do, in one line; None if it is none of the hub's."""
+    page = f"https://huggingface.co/{repo}"
+    for cause in chain(error):
+        if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
+            return f"the disk is full: free some space, or set HF_HOME to another; the download of {repo} then goes on"
+        status = getattr(getattr(cause, "response", None), "status_code", None)
+        if isinstance(cause, errors.GatedRepoError):
+            return (
+                f"{repo} is gated: sign in at {page} and accept its licence, then run `hf auth login` here "
+                "or set HF_TOKEN (the token needs read access to gated repositories)"
+            )
+        if isinstance(cause, errors.RevisionNotFoundError):
+            return f"{repo} has no revision {revision!r}: see {page}/commits for those there are"
+        if isinstance(cause, errors.RemoteEntryNotFoundError):
+            return f"{repo} is no diffusers pipeline (no model_index.json): see {page} for one that is"
+        if isinstance(cause, errors.RepositoryNotFoundError):
+            return (
+                f"there is no repository {repo} on the model hub, or it is private: check the name at {page}; "
+                "for a private one run `hf auth login` or set HF_TOKEN"
+            )
+        if status in (401, 403):
+            return f"the model hub refused {repo} ({status}): run `hf auth login` with a token that may read it"
+        if status is not None:
+            return f"the model hub answered {status} for {repo}: try again later; what was downloaded is kept"
+        if isinstance(cause, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled | errors.HTTPError):
+            return (
+                f"{repo} is not on this machine and the model hub cannot be reached: connect to the network (and unset "
+                "HF_HUB_OFFLINE), or copy the pipeline's folder here and name that"
+            )
+    return None
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and everything that it was raised from, the outermost first."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

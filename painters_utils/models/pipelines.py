@@ -1,0 +1,219 @@
+"""Load a model by name and paint prompts with it: the same noise for the same prompt and seed, always."""
+
+import hashlib
+import inspect
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import torch
+from diffusers import DiffusionPipeline
+from diffusers.utils import logging as diffusers_logging
+from PIL import Image, ImageDraw
+from safetensors import SafetensorError
+from tqdm.auto import tqdm
+
+from .catalog import ROOT, check_words, loading, model_row, require_positive
+from painters_utils.errors import InputError, unknown
+from .hub import commit, explained, read_json
+from .machine import check_machine, quantization, require_memory, too_large
+from .skeleton import check_supported
+
+diffusers_logging.set_verbosity_error()
+
+
+def load_pipeline(
+    name: str, dtype: torch.dtype | str | None = None, device: str | None = None, offload: str | None = None,
+    quantize: str | None = None,
+) -> DiffusionPipeline:  # fmt: skip
+    """The model's stock diffusers pipeline, ready to paint. Reads safetensors only and runs no code of a repository.
+
+    `name` is any that `model_row` knows; what is on the model hub is downloaded once, at the row's revision. What is
+    None is as `catalog.loading` says, and then as it suits the machine: float32, on the GPU if there is one.
+    - `offload`: "model" keeps on the GPU only the part that computes (text encoder, transformer, VAE), "sequential"
+      only its layer: slow, and least memory. "none" overrides the table.
+    - `quantize`: "8bit" and "4bit" (bitsandbytes) or "int8" (torchao) for the transformer and every part of more than
+      a billion parameters: less memory, other pictures.
+
+    Raises `InputError`, with the remedy, if the name is unknown, the model cannot be had or is not supported, a package
+    is missing, memory is too little, or weights are missing or damaged.
+    """
+    row = model_row(name)
+    how = loading(name, dtype=str(dtype).removeprefix("torch.") if dtype else None, device=device, offload=offload,
+                  quantize=quantize)  # fmt: skip
+    how["device"] = how["device"] or ("cuda" if torch.cuda.is_available() else "cpu")
+    check_machine(how)
+    if "repo" in row:
+        source, revision = row["repo"], commit(row["repo"], row["revision"])
+    else:
+        source, revision = ROOT / row["path"], None
+        if not (source / "model_index.json").exists():
+            raise InputError(f"no weights of {name!r} in {row['path']}: train them with `make minis`")
+    if not row.get("mini"):
+        check_supported(name)
+        require_memory(name, how)
+    # What a pipeline was saved without (SD3's T5) must be named when it is loaded.
+    absent = {part: None for part, where in read_json(name, "model_index.json").items() if where == [None, None]}
+    try:
+        with explained(source, revision) if revision else nullcontext():
+            pipe = DiffusionPipeline.from_pretrained(
+                source, revision=revision, dtype=getattr(torch, how["dtype"] or "float32"), use_safetensors=True,
+                local_files_only=revision is None, quantization_config=quantization(name, how), **absent,
+            )  # fmt: skip
+    except InputError:
+        raise
+    except torch.OutOfMemoryError as error:
+        raise too_large(name) from error
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        if row.get("mini"):
+            raise InputError(
+                f"the weights of {name!r} are damaged ({reason}): check them out again or retrain"
+            ) from error
+        raise InputError(
+            f"{name!r} cannot be loaded ({reason}): safetensors files are needed, whole and of this diffusers' classes"
+        ) from error
+    pipe.set_progress_bar_config(disable=True)
+    if not row.get("mini") and hasattr(getattr(pipe, "vae", None), "enable_slicing"):
+        pipe.vae.enable_slicing()  # large pictures are decoded one at a time
+    return placed(pipe, name, how)
+
+
+def placed(pipe: DiffusionPipeline, name: str, how: Mapping[str, Any]) -> DiffusionPipeline:
+    """The pipeline on its device, or waiting in memory where it is offloaded."""
+    try:
+        if how["offload"] == "model":
+            pipe.enable_model_cpu_offload(device=how["device"])
+        elif how["offload"] == "sequential":
+            pipe.enable_sequential_cpu_offload(device=how["device"])
+        else:
+            pipe.to(how["device"])
+    except torch.OutOfMemoryError as error:
+        raise too_large(name) from error
+    return pipe
+
+
+def remember_texts(pipe: DiffusionPipeline) -> DiffusionPipeline:
+    """Let a pipeline encode each list of prompts once; returns the pipeline.
+
+    The same prompts are painted under every variant, and a text encoder such as T5 costs as much as several steps.
+    """
+    if not hasattr(pipe, "encode_prompt"):
+        return pipe
+    encode, known = pipe.encode_prompt, {}
+
+    def encode_once(*args: object, **kwargs: object) -> object:
+        key = repr((args, kwargs))
+        if any(isinstance(value, torch.Tensor) for value in (*args, *kwargs.values())):
+            return encode(*args, **kwargs)  # printed, two of them can look alike
+        if key not in known:
+            known[key] = encode(*args, **kwargs)
+        return known[key]
+
+    pipe.encode_prompt = encode_once
+    return pipe
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One painted picture; `finite` is False if the model returned NaN or infinity, `image` then says so."""
+
+    prompt: str
+    seed: int
+    image: Image.Image
+    finite: bool = True
+
+
+def noise_generator(prompt: str, seed: int) -> torch.Generator:
+    """A CPU generator for one picture: its noise depends on the prompt and the seed and on nothing else."""
+    digest = hashlib.sha256(f"{seed}/{prompt}".encode()).digest()
+    return torch.Generator("cpu").manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def paint(
+    pipe: DiffusionPipeline, prompts: Sequence[str], seeds: Sequence[int], batch: int = 16, desc: str = "painting",
+    **call: object,
+) -> list[Picture]:  # fmt: skip
+    """Paint every prompt with every seed, prompt after prompt; `call` goes to the pipeline (see `call_settings`).
+
+    A picture is the same whatever the batch and the order of the prompts, up to rounding: matrix products of
+    another shape add up in another order (differences of at most 2 of 255 grey levels, see the tests).
+    """
+    check_prompts(pipe, prompts)
+    check_call(pipe, call)
+    if not seeds:
+        raise InputError("no seeds: give at least one, as in [0]")
+    for seed in seeds:
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise InputError(f"seed {seed!r} is not a whole number from 0 upwards")
+    require_positive("batch", batch)
+    jobs = [(prompt, seed) for prompt in prompts for seed in seeds]
+    pictures = []
+    with tqdm(total=len(jobs), desc=desc, unit="picture", leave=False, disable=len(jobs) <= batch) as progress:
+        for start in range(0, len(jobs), batch):
+            part = jobs[start : start + batch]
+            generators = [noise_generator(prompt, seed) for prompt, seed in part]
+            try:
+                output = pipe(**asked([prompt for prompt, _ in part], call), generator=generators, output_type="pt")
+            except torch.OutOfMemoryError as error:
+                raise too_large(type(pipe).__name__) from error
+            if not isinstance(images := getattr(output, "images", None), torch.Tensor) or images.ndim != 4:
+                raise InputError(f"{type(pipe).__name__} returned no pictures but {', '.join(output)}: choose another")
+            pictures += [_picture(*job, image) for job, image in zip(part, images, strict=True)]
+            progress.update(len(part))
+    return pictures
+
+
+def asked(prompts: Sequence[str], call: Mapping[str, Any]) -> dict[str, Any]:
+    """How a pipeline is called for some prompts: one negative prompt stands for as many."""
+    negative = call.get("negative_prompt")
+    many = {"negative_prompt": [negative] * len(prompts)} if isinstance(negative, str) else {}
+    return {**call, **many, "prompt": list(prompts)}
+
+
+def check_call(pipe: DiffusionPipeline, call: Mapping[str, Any]) -> None:
+    """Refuse settings that a pipeline does not know, with those that it does."""
+    known = inspect.signature(type(pipe).__call__).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
+        return
+    for key in call:
+        if key not in known:
+            raise unknown(f"setting of {type(pipe).__name__}", key, [name for name in known if name != "self"])
+
+
+def _picture(prompt: str, seed: int, image: torch.Tensor) -> Picture:
+    if not image.isfinite().all():
+        return Picture(prompt, seed, _not_a_number(image.shape[-1], image.shape[-2]), finite=False)
+    pixels = (image.float().cpu() * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    return Picture(prompt, seed, Image.fromarray(pixels))
+
+
+def _not_a_number(width: int, height: int) -> Image.Image:
+    """What stands where there is no picture: nobody should take it for a black one."""
+    sign = Image.new("RGB", (width, height), (228, 224, 220))
+    draw = ImageDraw.Draw(sign)
+    draw.line([(0, 0), (width, height)], fill=(200, 60, 50), width=max(1, width // 64))
+    draw.line([(0, height), (width, 0)], fill=(200, 60, 50), width=max(1, width // 64))
+    draw.text(
+        (width / 2, height / 2), "not finite", fill=(60, 20, 20), anchor="mm", stroke_width=2, stroke_fill="white"
+    )
+    return sign
+
+
+def check_prompts(pipe: DiffusionPipeline, prompts: Sequence[str]) -> None:
+    """Refuse what a model cannot read: an empty prompt; for a mini also unknown words and too long a prompt."""
+    tokenizer = getattr(pipe, "tokenizer_2", None) or getattr(pipe, "tokenizer", None)
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    check_words(prompts, backend)
+
+
+def describe_parts(pipe: DiffusionPipeline) -> pd.DataFrame:
+    """One row per trained part of a pipeline: its role, class and number of parameters."""
+    rows = [
+        (role.replace("_", " "), type(part).__name__, sum(p.numel() for p in part.parameters()))
+        for role, part in pipe.components.items()
+        if isinstance(part, torch.nn.Module)
+    ]
+    return pd.DataFrame(rows, columns=["part", "class", "parameters"])

@@ -1,0 +1,116 @@
+"""Run the study on a cluster: Snakemake with a profile of `profiles/`, every notebook a job.
+
+Snakemake takes a job that Slurm says nothing of for one that has not started yet. So it would wait for ever for one
+whose record is gone because the controller was down or forgot it: `run_to_the_end` looks after that from outside.
+"""
+
+import hashlib
+import os
+import signal
+import subprocess
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from shutil import which
+from typing import IO
+
+import yaml
+
+from painters_utils.models.catalog import ROOT
+from painters_utils.errors import InputError, unknown
+from .processes import end_children
+
+NAME = "--slurm-jobname-prefix"
+LOOK = 30  # seconds between two looks at the queue
+# Seconds without a job in the queue after which Snakemake is waiting in vain: it asks after its jobs every 3 minutes
+# at least, and then waits a minute for their files.
+FORGOTTEN = 600
+STARTS = 3
+# What Slurm says of jobs that start by themselves sooner or later; anything else may wait for ever.
+PATIENT = {"None", "Priority", "Resources", "Dependency", "BeginTime", "Cleaning", "Prolog"}
+
+
+def options(profile: str, out: Path) -> list[str]:
+    """Snakemake's options for a profile: a folder of `profiles/` by name, or any folder with a config.yaml.
+
+    On Slurm the jobs of a study in the folder `out` have a name of their own. Raises `InputError` if there is no such
+    profile, or this machine lacks what its executor needs.
+    """
+    places = [ROOT / "profiles" / profile, Path(profile)]
+    folder = next((place for place in places if (place / "config.yaml").is_file()), None)
+    if folder is None:
+        raise unknown("cluster", profile, [path.parent.name for path in sorted(ROOT.glob("profiles/*/config.yaml"))])
+    executor = (yaml.safe_load((folder / "config.yaml").read_text()) or {}).get("executor", "local")
+    if executor != "local" and find_spec(f"snakemake_executor_plugin_{executor.replace('-', '_')}") is None:
+        raise InputError(f"not installed: snakemake-executor-plugin-{executor}; `make` does it, or pip")
+    given = ["--quiet", "rules", "reason", "host", "--workflow-profile", str(folder.resolve())]
+    if executor != "slurm":
+        return given
+    if not which("sbatch"):
+        raise InputError("no sbatch here: call this on a login node of the cluster")
+    return [*given, NAME, "painters-" + hashlib.sha256(str(out).encode()).hexdigest()[:8]]
+
+
+def run_to_the_end(command: list[str], lock: IO) -> int:
+    """Run Snakemake and return its exit status; start it again, STARTS times in all, if it waits for nothing.
+
+    However this ends, on Slurm no job of the study stays in the queue; what a killed run has left there goes first.
+    """
+    name = command[command.index(NAME) + 1] if NAME in command else None
+    # PAINTERS: so that a profile can call what lies beside it.
+    started = dict(stdin=lock, start_new_session=True, env=os.environ | {"PAINTERS": str(ROOT)})
+    try:
+        for _ in range(STARTS):
+            cancel(name)
+            code = wait(subprocess.Popen(command, **started), name)
+            if code is not None:
+                return code
+            print(f"no job of this study was in the queue for {FORGOTTEN} s: looking what is missing", flush=True)
+            end_children()
+        return 1
+    finally:
+        end_children()
+        cancel(name)
+
+
+def wait(process: subprocess.Popen, name: str | None) -> int | None:
+    """Snakemake's exit status; None if it still runs though the queue, if it can be asked, has been empty too long."""
+    seen, said = time.monotonic(), PATIENT
+    while time.monotonic() - seen < FORGOTTEN:
+        try:
+            return process.wait(LOOK)
+        except subprocess.TimeoutExpired:
+            jobs = queue(name)
+            if jobs != {}:
+                seen = time.monotonic()
+            for reason in sorted(set((jobs or {}).values()) - said):
+                print(
+                    f"Slurm does not start a job of this study: {reason}. `squeue --me` lists them; "
+                    "what they ask for is in the profile and, under `needs`, in data/models.yaml.",
+                    flush=True,
+                )
+                said = said | {reason}
+        except KeyboardInterrupt:
+            if name is None:  # it knows how to cancel its jobs
+                process.send_signal(signal.SIGINT)
+                process.wait()
+            raise
+    return None
+
+
+def queue(name: str | None) -> dict[str, str] | None:
+    """The study's jobs that wait or run on Slurm and why they do not run ("None" if they do).
+
+    None if that cannot be known: no answer, or another executor.
+    """
+    if name is None:
+        return None
+    answer = subprocess.run(["squeue", "--me", "--noheader", "--format=%i %j %r"], capture_output=True, text=True)
+    jobs = [line.split(maxsplit=2) for line in answer.stdout.splitlines()]
+    return None if answer.returncode else {number: why for number, job, why in jobs if job.startswith(name)}
+
+
+def cancel(name: str | None) -> None:
+    """Take the study's jobs out of the queue, if there are any."""
+    if jobs := queue(name):
+        subprocess.run(["scancel", *jobs])

@@ -1,0 +1,97 @@
+"""Run one notebook with papermill: `python -m workflow.execute 03_similarity --model flux-mini`.
+
+papermill only warns of an unknown parameter and leaves its output behind when a cell fails; here the first is
+an error before anything runs, and an unfinished notebook never takes the place of a finished one.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+import papermill
+import yaml
+from nbclient.exceptions import DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+
+from painters_utils.models.catalog import ROOT
+from painters_utils.errors import InputError, unknown
+from painters_utils.files import FAILED, whole
+from .processes import end_with
+
+
+def execute_notebook(notebook: Path, target: Path, parameters: dict) -> None:
+    """Run `notebook` with `parameters` and write it, outputs included, to `target`.
+
+    Raises `InputError` for a parameter that the notebook does not declare, `PapermillExecutionError` if a cell
+    fails, `DeadKernelError` if the kernel is killed; the notebook up to that cell is then kept beside the target, as
+    *.failed.ipynb.
+    """
+    declared = papermill.inspect_notebook(notebook)
+    for name in parameters:
+        if name not in declared:
+            raise unknown(f"parameter of {notebook.name}", name, declared)
+    failed = target.with_suffix(f"{FAILED}.ipynb")
+    with whole(target) as unfinished:
+        try:
+            papermill.execute_notebook(
+                notebook,
+                unfinished,
+                parameters,
+                kernel_name="python3",
+                cwd=ROOT,
+                # The kernel tells of its own transport, and of the interrupt by which it is ended. Its history would be
+                # one database for all kernels of a home folder, which a cluster's nodes share over a network, where
+                # locks may not hold.
+                extra_arguments=["--log-level=CRITICAL", "--HistoryManager.enabled=False"],
+                progress_bar={"desc": target.stem, "leave": True},
+                # A busy machine is slow, not broken: seconds to wait for a kernel to start, and for its last output.
+                start_timeout=600,
+                iopub_timeout=60,
+            )
+        except (PapermillExecutionError, DeadKernelError):
+            os.replace(unfinished, failed)
+            raise
+    failed.unlink(missing_ok=True)
+
+
+def parsed(text: str) -> object:
+    """A parameter's value: JSON to the letter, as the study writes it; anything else is YAML."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return yaml.safe_load(text)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("notebook", help="name of a notebook, e.g. 03_similarity")
+    parser.add_argument("--target", type=Path, help="where the executed notebook goes (default: results/NAME.ipynb)")
+    parser.add_argument("--parent", type=int, default=0, metavar="PID", help="end when this process, the parent, ends")
+    parser.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="value in YAML")
+    args = parser.parse_args(arguments)
+    end_with(args.parent)
+    try:
+        known = {path.stem: path for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
+        if args.notebook not in known:
+            raise unknown("notebook", args.notebook, known)
+        for parameter in args.parameter:
+            if "=" not in parameter:
+                raise InputError(f"parameter {parameter!r} has no value: write it as name=value")
+        parameters = {name: parsed(value) for name, value in (p.split("=", 1) for p in args.parameter)}
+        execute_notebook(known[args.notebook], args.target or ROOT / f"results/{args.notebook}.ipynb", parameters)
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    except DeadKernelError:
+        sys.exit(f"error: the kernel of {args.notebook} was killed: perhaps by the system, for want of memory")
+    except OSError as error:
+        sys.exit(f"error: {args.notebook} could not be kept: {error}")
+    except PapermillExecutionError as error:
+        # Bad input found inside a notebook is as short an error as any other; for the rest the cell is shown.
+        known_error = error.ename in ("InputError", "KeyboardInterrupt", "OSError")
+        sys.exit(f"error: {error.evalue}" if known_error else f"error: {args.notebook} failed: {error}")
+
+
+if __name__ == "__main__":
+    main()
