@@ -17,8 +17,8 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from painters_utils.models.catalog import ROOT
-from painters_utils.show.figures import BLUE, GREY, ORANGE, rendered, table_html
+from painters_utils.paths import ROOT
+from painters_utils.show.figures import BLUE, GREY, ORANGE, figure_file, table_html
 
 RESULTS = ROOT / "benchmarks/results"
 LINES = {"untouched": (GREY, "s"), "recording": (BLUE, "o"), "by hand": (ORANGE, "^")}
@@ -41,7 +41,7 @@ def cost_chapters(folder: Path = RESULTS) -> list[dict]:
         if points:
             panels = ", ".join(dict.fromkeys(point["panel"] for point in points))
             caption = f"How times and memory grow, on logarithmic axes. {name}."
-            chart, _ = rendered(cost_chart(points), f"costs-{machine['name']}", caption, f"Line charts: {panels}.")
+            chart = figure_file(cost_chart(points), caption, f"Line charts: {panels}.").html(f"costs-{machine['name']}")
         table = table_html(cost_table(cost["rows"]), f"Medians with their 95 % intervals. {name}.")
         words = in_words(cost["rows"])
         chapters.append({"machine": name, "words": words, "chart": Markup(chart), "table": Markup(table)})

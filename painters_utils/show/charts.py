@@ -1,6 +1,7 @@
 """Charts of what variants keep of a model. `table` is always what `Studio.table` returns: a row for each variant."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,10 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from painters_utils.measure.pictures import with_interval
-from .figures import BLUE, GREEN, GREY, ORANGE, RED, short
-from painters_utils.study.studio import SCORES
-from painters_utils.study.variants import TITLES
+from painters_utils.engine.describe import short
+from painters_utils.measure.intervals import with_interval
+from painters_utils.study.experiments import experiment
+from painters_utils.study.scores import CATASTROPHIC, NAMES
+
+from .figures import BLUE, GREEN, GREY, ORANGE, RED, side_by_side
+
+if TYPE_CHECKING:  # for its name alone
+    from painters_utils.study.claims import Verdict
 
 PURPLE, SKY = "#CC79A7", "#56B4E9"
 STYLE = {  # of each score: colour and marker, so that no chart relies on colour alone
@@ -28,8 +34,14 @@ STYLE = {  # of each score: colour and marker, so that no chart relies on colour
     "coarse": (GREY, "X"),
     "detail": (RED, "<"),
 }
-NAMES = {"kept": "kept overall"} | SCORES
-CATASTROPHIC = 0.5  # a variant that keeps less than half of the way from chance to the full model
+# Of each verdict: its sign, and a colour that can be read on its own tint.
+SIGNS = {
+    "holds": ("✓", "#00694d"),
+    "does not hold": ("✗", "#9c3300"),
+    "undecided": ("?", "#6e4e00"),
+    "not measured": ("·", "#4d525b"),
+}
+TINT = 0.16  # of a verdict's cell
 
 
 def kept_chart(
@@ -49,8 +61,8 @@ def kept_chart(
         axis.hlines(rows, table[f"{score} low"], table[f"{score} high"], color=colour, lw=1.4, alpha=0.55)
         axis.plot(table[score], rows, marker, color=colour, ms=6 if score == "kept" else 5, label=NAMES[score])
     axis.axvspan(-1, CATASTROPHIC, color=RED, alpha=0.06, lw=0)
-    for value, colour in ((0, GREY), (1, GREY)):
-        axis.axvline(value, color=colour, lw=0.8, ls=":")
+    for value in (0, 1):
+        axis.axvline(value, color=GREY, lw=0.8, ls=":")
     low = min(-0.05, float(np.nanmin(table[[f"{s} low" for s in scores]])) - 0.03)
     high = max(1.1, float(np.nanmax(table[[f"{s} high" for s in scores]])) + 0.03)
     axis.set_yticks(range(len(table)), variant_labels(table))
@@ -80,10 +92,7 @@ def kept_table(table: pd.DataFrame, scores: Sequence[str] = tuple(STYLE)) -> pd.
     for score in scores:
         values = [f"{value:.2f}" for value in table[score]]
         if score == "kept":
-            values = [
-                with_interval(*row)
-                for row in zip(table["kept"], table["kept low"], table["kept high"], strict=True)
-            ]
+            values = [with_interval(*ends) for ends in table[["kept", "kept low", "kept high"]].to_numpy()]
         columns[NAMES[score]] = values
     if "duplicates" in table:
         columns["surplus objects"] = [f"{value:+.2f}" for value in table["duplicates"]]
@@ -94,78 +103,61 @@ def kept_table(table: pd.DataFrame, scores: Sequence[str] = tuple(STYLE)) -> pd.
 
 def loops_map(kept: Mapping[str, pd.DataFrame]) -> Figure:
     """Looped parallel by number of layers (rows) and loops (columns): a heat map per stack, each row's best boxed."""
-    figure, axes = plt.subplots(1, len(kept), figsize=(4.6 * len(kept), 3.2), squeeze=False, layout="constrained")
-    high = max(float(np.nanmax(values.to_numpy())) for values in kept.values())
-    for axis, (stack, values) in zip(axes[0], kept.items(), strict=True):
-        numbers = values.to_numpy()
-        drawn = axis.imshow(numbers, cmap="viridis_r", vmin=0, vmax=min(high, 4), aspect="auto")
-        for row, line in enumerate(numbers):
+    figure, axes = side_by_side((4.6 * len(kept), 3.2), [1] * len(kept))
+    high = min(max(float(np.nanmax(values.to_numpy())) for values in kept.values()), 4)
+    for axis, (stack, values) in zip(axes, kept.items(), strict=True):
+        drawn = axis.imshow(values.to_numpy(), cmap="viridis_r", vmin=0, vmax=high, aspect="auto")
+        for row, line in enumerate(values.to_numpy()):
             for column, value in enumerate(line):
-                dark = value > 0.5 * min(high, 4)
-                axis.text(
-                    column,
-                    row,
-                    f"{value:.2f}",
-                    ha="center",
-                    va="center",
-                    fontsize=8,
-                    color="white" if dark else "black",
-                )
+                colour = "white" if value > 0.5 * high else "black"
+                axis.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8, color=colour)
             best = int(np.nanargmin(line))
             axis.add_patch(Rectangle((best - 0.48, row - 0.48), 0.96, 0.96, fill=False, ec=RED, lw=2.2))
         axis.set_xticks(range(len(values.columns)), values.columns)
         axis.set_yticks(range(len(values.index)), values.index)
         axis.set(title=stack, xlabel="loops", ylabel="layers in parallel")
         sns.despine(ax=axis, left=True, bottom=True)
-    figure.colorbar(drawn, ax=axes[0].tolist(), label="rise of the denoising loss")
+    figure.colorbar(drawn, ax=axes, label="rise of the denoising loss")
     return figure
 
 
-def along_depth(damage: Mapping[str, pd.DataFrame], ylabel: str, log: bool = False) -> Figure:
+def along_depth(
+    panels: Mapping[str, pd.DataFrame], ylabel: str, log: bool = False, xlabel: str = "layer"
+) -> Figure:  # fmt: skip
     """Values by layer, one line per column, a panel per stack as wide as it is deep; intervals where `… low` exist."""
-    depths = [len(values) for values in damage.values()]
-    figure, axes = plt.subplots(
-        1, len(damage), figsize=(9.5, 3), width_ratios=[max(d, 8) for d in depths], sharey=True, squeeze=False,
-        layout="constrained",
-    )  # fmt: skip
-    for axis, (stack, values) in zip(axes[0], damage.items(), strict=True):
+    figure, axes = side_by_side((9.5, 3), [max(len(values), 8) for values in panels.values()], sharey=True)
+    for axis, (stack, values) in zip(axes, panels.items(), strict=True):
         lines = [name for name in values if not name.endswith((" low", " high"))]
         for name, fallback in zip(lines, (BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GREY), strict=False):
             colour, marker = STYLE.get(name, (fallback, "o"))
-            axis.plot(
-                values.index, values[name], marker=marker, ms=3.5, lw=1.4, color=colour, label=NAMES.get(name, name)
-            )
+            label = NAMES.get(name, name)
+            axis.plot(values.index, values[name], marker=marker, ms=3.5, lw=1.4, color=colour, label=label)
             if f"{name} low" in values:
-                axis.fill_between(
-                    values.index, values[f"{name} low"], values[f"{name} high"], color=colour, alpha=0.15, lw=0
-                )
-        axis.set(title=stack, xlabel="layer")
+                low, high = values[f"{name} low"], values[f"{name} high"]
+                axis.fill_between(values.index, low, high, color=colour, alpha=0.15, lw=0)
+        axis.set(title=stack, xlabel=xlabel)
         axis.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         if log:
             axis.set_yscale("symlog", linthresh=0.1)
-    axes[0, 0].set_ylabel(ylabel)
+    axes[0].set_ylabel(ylabel)
     if len(lines) > 1:
-        axes[0, -1].legend(frameon=False, fontsize=8)
+        axes[-1].legend(frameon=False, fontsize=8)
     return figure
 
 
 def roles_map(damage: Mapping[str, pd.DataFrame]) -> Figure:
     """Which layers carry what: rows are scores, columns layers, dark where skipping the layer costs much."""
-    depths = [len(values) for values in damage.values()]
     scores = list(next(iter(damage.values())))
-    figure, axes = plt.subplots(
-        1, len(damage), figsize=(9.5, 0.36 * len(scores) + 1.3), width_ratios=[max(d, 6) for d in depths],
-        squeeze=False, layout="constrained",
-    )  # fmt: skip
-    for axis, (stack, values) in zip(axes[0], damage.items(), strict=True):
-        drawn = axis.imshow(
-            values[scores].to_numpy().T, cmap="magma_r", vmin=0, vmax=1, aspect="auto", interpolation="nearest"
-        )
-        axis.set_yticks(range(len(scores)), [NAMES[score] for score in scores] if axis is axes[0, 0] else [])
+    widths = [max(len(values), 6) for values in damage.values()]
+    figure, axes = side_by_side((9.5, 0.36 * len(scores) + 1.3), widths)
+    for axis, (stack, values) in zip(axes, damage.items(), strict=True):
+        lost = values[scores].to_numpy().T
+        drawn = axis.imshow(lost, cmap="magma_r", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+        axis.set_yticks(range(len(scores)), [NAMES[score] for score in scores] if axis is axes[0] else [])
         axis.set(title=stack, xlabel="layer skipped")
         axis.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         sns.despine(ax=axis, left=True, bottom=True)
-    figure.colorbar(drawn, ax=axes[0].tolist(), label="lost")
+    figure.colorbar(drawn, ax=axes, label="lost")
     return figure
 
 
@@ -182,9 +174,8 @@ def sweep_chart(tables: Mapping[str, pd.DataFrame], score: str = "kept") -> Figu
     for axis, (title, table) in zip(axes.flat, tables.items(), strict=False):
         for strategy, rows_of in table.groupby("strategy", sort=False):
             by_share = rows_of.groupby("share")[score].mean()
-            colour, marker = STRATEGY_STYLE[strategy]
-            shares, values = [0.0, *by_share.index], [1.0, *by_share]
-            axis.plot(shares, values, marker=marker, ms=4.5, lw=1.5, color=colour, label=TITLES[strategy])
+            row, shares, values = experiment(strategy), [0.0, *by_share.index], [1.0, *by_share]
+            axis.plot(shares, values, marker=row.marker, ms=4.5, lw=1.5, color=row.colour, label=row.title)
         axis.axhspan(-1, CATASTROPHIC, color=RED, alpha=0.06, lw=0)
         axis.axhline(0, color=GREY, lw=0.8, ls=":")
         axis.set(title=title, xlim=(0, 1), ylim=(-0.15, 1.1))
@@ -198,38 +189,24 @@ def sweep_chart(tables: Mapping[str, pd.DataFrame], score: str = "kept") -> Figu
     return figure
 
 
-STRATEGY_STYLE = {
-    "skip": (BLUE, "o"),
-    "middle_repeat": (RED, "X"),
-    "reverse": (ORANGE, "^"),
-    "random_order": (PURPLE, "D"),
-    "parallel": (GREEN, "s"),
-    "looped_parallel": (SKY, "P"),
-}
-
-
-def verdict_grid(table: pd.DataFrame) -> Figure:
-    """Claims down, models and presets across: a sign and a colour for each verdict of `findings.verdict_table`."""
-    signs = {"holds": ("✓", GREEN), "does not hold": ("✗", RED), "undecided": ("?", ORANGE),
-             "not measured": ("·", GREY), "–": ("", "#eeeeee")}  # fmt: skip
-    claims, models = list(dict.fromkeys(table["claim"])), list(dict.fromkeys(table["model"]))
-    columns = [(model, preset) for model in models for preset in ("article", "matched")]
-    figure, axis = plt.subplots(figsize=(1.0 + 0.95 * len(columns), 0.3 * len(claims) + 0.9))
-    cells = {(row["claim"], row["model"]): row for row in table.to_dict("records")}
-    for y, claim in enumerate(claims):
-        for x, (model, preset) in enumerate(columns):
-            verdict = cells.get((claim, model), {}).get(preset, "–")
-            sign, colour = signs[verdict]
-            axis.add_patch(Rectangle((x + 0.04, y + 0.06), 0.92, 0.88, color=colour, alpha=0.25 if sign else 1, lw=0))
-            axis.text(x + 0.5, y + 0.5, sign, ha="center", va="center", color=colour, fontsize=12, fontweight="bold")
-    axis.set(xlim=(0, len(columns)), ylim=(len(claims), 0))
-    axis.set_yticks(np.arange(len(claims)) + 0.5, [claim.split(".")[0] for claim in claims])
-    axis.set_xticks(
-        np.arange(len(columns)) + 0.5, [f"{model.removesuffix('-mini')}\n{preset}" for model, preset in columns]
-    )
+def verdict_grid(found: Sequence["Verdict"]) -> Figure:
+    """Claims down, models and presets across: a sign for each verdict, in both columns at once without a preset."""
+    claims, models = (list(dict.fromkeys(getattr(one, what) for one in found)) for what in ("claim", "model"))
+    presets = ("article", "matched")
+    figure, axis = plt.subplots(figsize=(1.0 + 1.9 * len(models), 0.3 * len(claims) + 0.9))
+    for one in found:
+        sign, colour = SIGNS[one.verdict]
+        wide = 1 if one.preset in presets else 2
+        x, y = 2 * models.index(one.model) + (one.preset == "matched"), claims.index(one.claim)
+        tinted = Rectangle((x + 0.04, y + 0.06), wide - 0.08, 0.88, color=colour, alpha=TINT, lw=0)
+        axis.add_patch(tinted)
+        axis.text(x + wide / 2, y + 0.5, sign, ha="center", va="center", color=colour, fontsize=12, weight="bold")
+    axis.set(xlim=(0, 2 * len(models)), ylim=(len(claims), 0), ylabel="claim")
+    axis.set_yticks(np.arange(len(claims)) + 0.5, claims)
+    columns = [f"{model.removesuffix('-mini')}\n{preset}" for model in models for preset in presets]
+    axis.set_xticks(np.arange(len(columns)) + 0.5, columns)
     axis.xaxis.tick_top()
     axis.tick_params(length=0)
-    axis.set_ylabel("claim")
     sns.despine(ax=axis, left=True, bottom=True)
     figure.tight_layout()
     return figure

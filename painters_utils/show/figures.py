@@ -1,42 +1,42 @@
-"""Figures: drawn in one style, shown with caption and alt text, and saved where the report finds them."""
+"""Figures: drawn in one style, shown with caption and alt text, and kept as files where the page finds them."""
 
 import base64
 import io
+import json
 import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from IPython.display import HTML, display
+from IPython.display import HTML, Markdown, display
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from scipy.cluster.hierarchy import dendrogram
 
-from painters_utils.engine.bands import Bands
-from painters_utils.models.catalog import ROOT
-from painters_utils.engine.orders import Order
-from painters_utils.models.pipelines import Picture
+from painters_utils.files import write_whole
+from painters_utils.paths import ROOT
 
-if TYPE_CHECKING:
-    from miniworld.scenes import Scene
+from .drawings import Drawing
+
+if TYPE_CHECKING:  # for their names alone: they load torch
+    from painters_utils.engine.bands import Bands
+    from painters_utils.models.painting import Picture
 
 # Okabe & Ito's colours: told apart by the colour-blind too.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8a8f98"
 CHART_DPI, PICTURE_DPI = 110, 80  # shown at 80 px an inch; a mini's picture has no more pixels than that
-SHORT = {
-    "transformer_blocks": "MM-DiT",
-    "joint_transformer_blocks": "MM-DiT",
-    "single_transformer_blocks": "single",
-}
+KINDS = {".webp": "webp", ".svg": "svg+xml"}  # of picture files
 
 # A prompt may hold signs that the font has not; they are drawn as boxes, and the alt text holds them.
 warnings.filterwarnings("ignore", "Glyph .* missing from")
@@ -46,41 +46,63 @@ sns.set_theme(
 )
 
 
-def short(stack: str) -> str:
-    """A stack's name as people say it: 'MM-DiT', 'single'."""
-    return SHORT.get(stack, stack)
+@dataclass(frozen=True)
+class FigureFile:
+    """A figure as it is kept: a picture, `{name}.webp` or `.svg`, and beside it in `{name}.json` what a page needs."""
+
+    picture: bytes
+    kind: str  # ".webp" or ".svg"
+    caption: str
+    alt: str
+    width: int
+    height: int
+
+    def save(self, folder: Path, name: str) -> None:
+        about = asdict(self)
+        del about["picture"]
+        for kind, content in ((self.kind, self.picture), (".json", json.dumps(about, indent=1).encode())):
+            with write_whole(folder / f"{name}{kind}") as unfinished:
+                unfinished.write_bytes(content)
+
+    @classmethod
+    def load(cls, folder: Path, name: str) -> Self:
+        about = json.loads((folder / f"{name}.json").read_text())
+        return cls(picture=(folder / f"{name}{about['kind']}").read_bytes(), **about)
+
+    def html(self, name: str, link: str = "") -> str:
+        """The figure with its caption, both texts escaped; the picture is part of it, or lies where `link` says."""
+        inside = f"data:image/{KINDS[self.kind]};base64,{base64.b64encode(self.picture).decode()}"
+        source = f'src="{escape(link)}" loading="lazy"' if link else f'src="{inside}"'
+        return (
+            f'<figure id="{escape(name)}"><img {source} alt="{escape(self.alt)}" width="{self.width}" '
+            f'height="{self.height}" style="max-width:100%;height:auto;background:#fff">'
+            f"<figcaption>{escape(self.caption)}</figcaption></figure>"
+        )
 
 
-def show(figure: Figure, name: str, caption: str, alt: str, out: str | Path, dpi: int = CHART_DPI) -> None:
-    """Display a figure with its caption and save it as `{out}/figures/{name}.webp` (`out` relative to the repository).
-
-    `alt` says in words what the figure shows, for those who do not see it. Both texts are escaped. `dpi` is CHART_DPI,
-    or PICTURE_DPI for pictures of the minis, which hold no more detail than that.
-    """
-    html, file = rendered(figure, name, caption, alt, dpi)
-    path = ROOT / out / "figures" / f"{name}.webp"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(file)
-    display(HTML(html))
-
-
-def rendered(figure: Figure, name: str, caption: str, alt: str, dpi: int = CHART_DPI) -> tuple[str, bytes]:
-    """A figure as HTML that holds its picture, and the picture as a WebP file; see `show`."""
+def figure_file(figure: Figure | Drawing, caption: str, alt: str, dpi: int = CHART_DPI) -> FigureFile:
+    """What `show` keeps of a figure, which is closed."""
     if not caption.strip() or not alt.strip():
-        raise ValueError(f"figure {name!r} needs a caption and an alt text")
+        raise ValueError(f"a figure needs a caption and an alt text: {caption!r} and {alt!r} do not do")
+    if isinstance(figure, Drawing):
+        return FigureFile(figure.svg.encode(), ".svg", caption, alt, figure.width, figure.height)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", bbox_inches="tight", facecolor="white", dpi=dpi)
     plt.close(figure)
     picture = Image.open(buffer).convert("RGB")
-    file = smallest_webp(picture)
-    data = base64.b64encode(file).decode()
     width, height = (80 * side // dpi for side in picture.size)
-    html = (
-        f'<figure id="{escape(name)}"><img src="data:image/webp;base64,{data}" alt="{escape(alt)}" '
-        f'width="{width}" height="{height}" style="max-width:100%;height:auto">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
-    return html, file
+    return FigureFile(smallest_webp(picture), ".webp", caption, alt, width, height)
+
+
+def show(figure: Figure | Drawing, name: str, caption: str, alt: str, out: str | Path, dpi: int = CHART_DPI) -> None:
+    """Display a figure with its caption, and keep it in `{out}/figures/` (`out` relative to the repository).
+
+    `alt` says in words what the figure shows, for those who do not see it. `dpi` is CHART_DPI, or PICTURE_DPI for
+    pictures of the minis, which hold no more detail than that. The output's metadata tell the page which figure it is.
+    """
+    file = figure_file(figure, caption, alt, dpi)
+    file.save(ROOT / out / "figures", name)
+    display(HTML(file.html(name)), metadata={"painters": {"figure": name}})
 
 
 def smallest_webp(picture: Image.Image) -> bytes:
@@ -106,54 +128,18 @@ def table_html(table: pd.DataFrame, caption: str) -> str:
     return f'<figure class="table"><div>{html}</div><figcaption>{escape(caption)}</figcaption></figure>'
 
 
-# -- models and orders --------------------------------------------------------------------------------------
+def say(text: str) -> None:
+    """Show a sentence as prose, for what is only known once the notebook has run: Markdown without HTML and links.
 
-
-def draw_stacks(stacks: Mapping[str, int]) -> Figure:
-    """The model's stacks as rows of blocks: `stacks` maps a stack to its depth."""
-    figure, axis = plt.subplots(figsize=(9, 1.7))
-    left = 0
-    for (stack, depth), colour in zip(stacks.items(), (BLUE, ORANGE, GREEN, RED), strict=False):
-        for layer in range(depth):
-            axis.add_patch(Rectangle((left + layer, 0), 0.82, 1, color=colour, alpha=0.85))
-            if depth <= 6 or layer % 5 == 0 or layer == depth - 1:
-                axis.text(left + layer + 0.41, -0.15, str(layer), ha="center", va="top", fontsize=8, color="#444")
-        axis.text(left, 1.12, f"{short(stack)}\n{depth} blocks", color="#222", fontsize=10, va="bottom")
-        left += depth + 1.5
-    axis.set(xlim=(-0.5, left), ylim=(-0.7, 2.0))
-    axis.axis("off")
-    return figure
-
-
-def draw_order(orders: Mapping[str, Order], depth: int) -> Figure:
-    """Which layer runs when: a row for each order, time from left to right, a group's layers above each other."""
-    longest = max(len(order) for order in orders.values())
-    tallest = {name: max(len(s) if isinstance(s, list) else 1 for s in order) for name, order in orders.items()}
-    heights = [0.5 + 0.16 * min(tall, 20) for tall in tallest.values()]
-    figure, axes = plt.subplots(
-        len(orders), 1, figsize=(9, sum(heights) + 0.4), height_ratios=heights, squeeze=False, sharex=True
-    )
-    colours = plt.get_cmap("viridis")
-    for axis, (name, order) in zip(axes[:, 0], orders.items(), strict=True):
-        for position, step in enumerate(order):
-            group = step if isinstance(step, list) else [step]
-            for row, layer in enumerate(group):
-                axis.add_patch(Rectangle((position, row), 0.86, 0.86, color=colours(layer / max(depth - 1, 1))))
-                if longest <= 40 and len(group) == 1:
-                    light = layer / max(depth - 1, 1) > 0.6
-                    axis.text(position + 0.43, row + 0.4, str(layer), ha="center", va="center", fontsize=7,
-                              color="black" if light else "white")  # fmt: skip
-        axis.set(xlim=(-0.3, max(longest, depth) + 0.3), ylim=(-0.1, tallest[name] + 0.1), yticks=[], xticks=[])
-        axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
-        sns.despine(ax=axis, left=True, bottom=True)
-    figure.tight_layout()
-    return figure
+    A model's name or a prompt may be in it, and neither may run a script on the page.
+    """
+    display(Markdown(escape(text, quote=False).replace("[", "&#91;")))
 
 
 # -- pictures -----------------------------------------------------------------------------------------------
 
 
-def picture_rows(rows: Mapping[str, Sequence[Picture]], titles: Sequence[str] | None = None) -> Figure:
+def picture_rows(rows: Mapping[str, Sequence["Picture"]], titles: Sequence[str] | None = None) -> Figure:
     """Pictures side by side: a labelled row for each entry, columns that belong together, `titles` above them."""
     columns = max(len(pictures) for pictures in rows.values())
     size = min(10.5 / columns, 2.0)
@@ -172,7 +158,7 @@ def picture_rows(rows: Mapping[str, Sequence[Picture]], titles: Sequence[str] | 
     return figure
 
 
-def picture_dpi(pictures: Sequence[Picture]) -> int:
+def picture_dpi(pictures: Sequence["Picture"]) -> int:
     """For `show`: PICTURE_DPI for pictures as small as a mini's, at most CHART_DPI for larger ones."""
     return min(max(PICTURE_DPI, pictures[0].image.width // 2), CHART_DPI)
 
@@ -185,21 +171,27 @@ def wrapped(text: str, width: int) -> str:
 # -- similarity ---------------------------------------------------------------------------------------------
 
 
+def side_by_side(size: tuple[float, float], widths: Sequence[float], **options: bool) -> tuple[Figure, list[Axes]]:
+    """Panels of these relative widths in a row."""
+    figure, axes = plt.subplots(
+        1, len(widths), figsize=size, width_ratios=widths, squeeze=False, layout="constrained", **options
+    )
+    return figure, axes[0].tolist()
+
+
 def heatmaps(
-    matrices: Mapping[str, np.ndarray], bands: Mapping[str, Bands] | None = None, unit: str = "cosine"
+    matrices: Mapping[str, np.ndarray], bands: Mapping[str, "Bands"] | None = None, unit: str = "cosine"
 ) -> Figure:
     """Similarity matrices side by side on one colour scale, with the bands drawn over them where given."""
     side = 4.3 if len(matrices) < 3 else 2.7
-    figure, axes = plt.subplots(
-        1, len(matrices), figsize=(side * len(matrices) + 0.9, side), squeeze=False, layout="constrained"
-    )
+    figure, axes = side_by_side((side * len(matrices) + 0.9, side), [1] * len(matrices))
     low = min(float(np.nanmin(matrix)) for matrix in matrices.values())
-    for axis, (title, matrix) in zip(axes[0], matrices.items(), strict=True):
+    for axis, (title, matrix) in zip(axes, matrices.items(), strict=True):
         drawn = axis.imshow(matrix, cmap="viridis", vmin=low, vmax=1, interpolation="nearest")
         axis.set_title(title, fontsize=10)
-        axis.set(xlabel="layer", ylabel="layer" if axis is axes[0, 0] else "")
-        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        axis.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axis.set(xlabel="layer", ylabel="layer" if axis is axes[0] else "")
+        for side in (axis.xaxis, axis.yaxis):
+            side.set_major_locator(MaxNLocator(6, integer=True))
         sns.despine(ax=axis, left=True, bottom=True)
         for band in bands[title].bands if bands and len(bands[title].bands) > 1 else []:
             first, last = band.span
@@ -209,117 +201,14 @@ def heatmaps(
                 (first + last) / 2, (first + last) / 2, band.name, fontsize=9, va="center", ha="center", color="white",
                 path_effects=[withStroke(linewidth=2.5, foreground="#333")],
             )  # fmt: skip
-    figure.colorbar(drawn, ax=axes[0].tolist(), label=f"{unit} similarity".strip(), shrink=0.9)
+    figure.colorbar(drawn, ax=axes, label=f"{unit} similarity".strip(), shrink=0.9)
     return figure
 
 
-def draw_dendrograms(bands: Mapping[str, Bands]) -> Figure:
+def draw_dendrograms(bands: Mapping[str, "Bands"]) -> Figure:
     """The tree of merges behind each set of bands: the lower two layers join, the more alike they are."""
     figure, axes = plt.subplots(len(bands), 1, figsize=(9, 2.4 * len(bands)), squeeze=False, layout="constrained")
     for axis, (title, found) in zip(axes[:, 0], bands.items(), strict=True):
         dendrogram(found.linkage, ax=axis, color_threshold=0, above_threshold_color=BLUE, leaf_font_size=8)
         axis.set(title=title, xlabel="layer", ylabel="distance (1 − cosine)")
-    return figure
-
-
-def lines_by_depth(lines: Mapping[str, np.ndarray], ylabel: str, log: bool = False, xlabel: str = "layer") -> Figure:
-    """One line per entry along the layers."""
-    figure, axis = plt.subplots(figsize=(9, 2.8))
-    for (label, values), colour in zip(lines.items(), (BLUE, ORANGE, GREEN, RED, GREY), strict=False):
-        axis.plot(values, marker="o", ms=3, label=label, color=colour)
-    axis.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log else "linear")
-    if log:
-        axis.yaxis.set_major_formatter(ScalarFormatter())
-        axis.yaxis.set_minor_formatter(NullFormatter())
-        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.legend(frameon=False)
-    figure.tight_layout()
-    return figure
-
-
-# -- scores -------------------------------------------------------------------------------------------------
-
-
-def score_bars(scores: Mapping[str, Mapping[str, float]]) -> Figure:
-    """A bar for each score (mean, low, high between 0 and 1) with its 95 % interval; the first one stands apart."""
-    figure, axis = plt.subplots(figsize=(9, 0.36 * len(scores) + 0.8))
-    for row, value in enumerate(scores.values()):
-        axis.barh(row, value["mean"], height=0.66, color=BLUE if row == 0 else GREY, alpha=1 if row == 0 else 0.55)
-        axis.plot([value["low"], value["high"]], [row, row], color="#222", lw=1.5)
-        axis.text(1.02, row, f"{value['mean']:.2f}", va="center", fontsize=9)
-    axis.set_yticks(range(len(scores)), list(scores))
-    axis.set(xlim=(0, 1), ylim=(len(scores) - 0.4, -0.6), xlabel="share of pictures with everything right")
-    figure.tight_layout()
-    return figure
-
-
-def steps_chart(scores: Mapping[int, Mapping[str, float]], chosen: int) -> Figure:
-    """Score against the number of denoising steps, with 95 % intervals; the chosen number is marked."""
-    figure, axis = plt.subplots(figsize=(9, 2.6))
-    steps = list(scores)
-    axis.fill_between(steps, [s["low"] for s in scores.values()], [s["high"] for s in scores.values()],
-                      color=BLUE, alpha=0.2, lw=0)  # fmt: skip
-    axis.plot(steps, [s["mean"] for s in scores.values()], marker="o", color=BLUE)
-    axis.axvline(chosen, color=RED, lw=1, ls="--")
-    axis.text(chosen, 1.02, "used", color=RED, fontsize=8, ha="center")
-    axis.set(ylim=(0, 1), xticks=steps, xlabel="denoising steps", ylabel="strict score")
-    figure.tight_layout()
-    return figure
-
-
-def loss_chart(points: Sequence[Mapping[str, float]]) -> Figure:
-    """What pictures lose under an order against the rise of the denoising loss: a dot an order, for each score."""
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3))
-    for axis, key in zip(axes, ("adherence lost", "likeness lost"), strict=True):
-        axis.scatter([p["loss rise"] for p in points], [p[key] for p in points], color=BLUE, s=24)
-        axis.axhline(0, color=GREY, lw=0.8)
-        axis.set(xlabel="rise of the denoising loss", ylabel=key)
-    figure.tight_layout()
-    return figure
-
-
-def confusion_matrix(counts: np.ndarray, names: Sequence[str]) -> Figure:
-    """Rows: what was there; columns: what was read. Shares of each row; counts of mistakes are written out."""
-    figure, axis = plt.subplots(figsize=(7.4, 6.6), layout="constrained")
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    drawn = axis.imshow(shares, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
-    for row, column in zip(*np.nonzero(counts), strict=True):
-        if row != column:
-            axis.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=7, color="white")
-    axis.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
-    axis.set_yticks(range(len(names)), names, fontsize=8)
-    axis.set(xlabel="read", ylabel="painted")
-    figure.colorbar(drawn, ax=axis, label="share of the row", shrink=0.7)
-    sns.despine(ax=axis, left=True, bottom=True)
-    return figure
-
-
-def readings(
-    pictures: Sequence[Image.Image], scenes: Sequence["Scene"], titles: Sequence[str],
-    right: Sequence[bool] | None = None,
-) -> Figure:  # fmt: skip
-    """Pictures with what the checker read in them: a box and a name a thing; green titles: right, red: wrong."""
-    columns = min(len(pictures), 3)
-    rows = -(-len(pictures) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(3.3 * columns, 3.9 * rows), squeeze=False)
-    for axis in axes.flat:
-        axis.axis("off")
-    for i, (picture, scene, title) in enumerate(zip(pictures, scenes, titles, strict=True)):
-        axis = axes.flat[i]
-        axis.imshow(picture, interpolation="lanczos", extent=(0, 1, 1, 0))
-        for thing in scene.things:
-            half = thing.size / 2
-            axis.add_patch(
-                Rectangle((thing.x - half, thing.y - half), thing.size, thing.size, fill=False, ec=ORANGE, lw=1.5)
-            )
-            worn = [f"{c} {what}" for c, what in ((thing.hat, "hat"), (thing.sunglasses, "sunglasses")) if c]
-            words = f"{thing.colour or 'natural'} {thing.kind}" + "".join(f"\n+ {item}" for item in worn)
-            axis.text(
-                thing.x, min(thing.y + half, 0.98), words, ha="center", va="bottom", fontsize=7, color="white",
-                path_effects=[withStroke(linewidth=2, foreground="#222")],
-            )  # fmt: skip
-        wall = scene.background if scene.pattern == "plain" else f"{scene.pattern} {scene.background}"
-        colour = "#222" if right is None else GREEN if right[i] else RED
-        axis.set_title(f"{wrapped(title, 40)}\nbackground read: {wall}", fontsize=8, color=colour)
-    figure.tight_layout()
     return figure
