@@ -13,14 +13,14 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from painters_utils.models.catalog import ROOT
 from painters_utils.errors import InputError
+from painters_utils.paths import DATA
 
 from .pictures import to_tensor
 from .render import SIDE
 from .scenes import BACKGROUNDS, COLOURS, OBJECTS, PATTERNS, WEARERS, Scene, Thing
 
-WEIGHTS = ROOT / "data/checker/checker.safetensors"
+WEIGHTS = DATA / "checker" / "checker.safetensors"
 STRIDE = 8  # px a grid cell
 # What the network says of each cell: (name, numbers). Class 0 of a colour is 'natural', of an accessory 'none'.
 HEADS = (("centre", 1), ("offset", 2), ("size", 1), ("kind", len(OBJECTS)),

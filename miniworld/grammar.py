@@ -1,6 +1,7 @@
-"""Read a prompt of the minis' world back into what it asks for: the reverse of `scenes.caption`."""
+"""Read a prompt of the minis' world back into what it asks for; undoes `scenes.caption`."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from painters_utils.errors import InputError
@@ -29,7 +30,7 @@ class Request:
     counted: bool = False
 
 
-def _any(words: object) -> str:
+def _any(words: Iterable[str]) -> str:
     return "|".join(sorted(map(re.escape, words), key=len, reverse=True))  # longest first
 
 

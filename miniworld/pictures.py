@@ -1,4 +1,4 @@
-"""Pictures as tensors and back, and grids of them."""
+"""Pictures as tensors and back, how alike two of them are, and grids of them."""
 
 from pathlib import Path
 
@@ -17,6 +17,15 @@ def to_pictures(tensor: Tensor) -> list[Image.Image]:
     """(batch, 3, height, width) in [-1, 1] as RGB pictures; values outside are cut."""
     values = ((tensor.detach().float().cpu().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     return [Image.fromarray(value.permute(1, 2, 0).numpy()) for value in values]
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Correlation of two pictures' values (h, w, 3), each less its mean; NaN if neither has structure, 0 if one."""
+    a, b = a - a.mean((0, 1)), b - b.mean((0, 1))
+    norms = np.sqrt((a**2).sum()), np.sqrt((b**2).sum())
+    if max(norms) < 1:
+        return float("nan")
+    return float((a * b).sum() / (norms[0] * norms[1])) if min(norms) >= 1 else 0.0
 
 
 def save_grid(pictures: list[Image.Image], path: Path, columns: int) -> None:

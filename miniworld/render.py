@@ -1,17 +1,17 @@
 """Paint a scene: sprites, tinted in named colours, composed on a background."""
 
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from painters_utils.errors import InputError
+from painters_utils.paths import DATA
 
 from .scenes import Scene, Thing
 
 SIDE = 96  # px: the minis' pictures
-SPRITES = Path(__file__).parent.parent / "data" / "sprites"
+SPRITES = DATA / "sprites"
 
 PAINT = {
     "red": (222, 36, 40), "orange": (247, 132, 20), "yellow": (250, 212, 30), "green": (44, 165, 66),
@@ -38,7 +38,7 @@ EYES = {
 
 @cache
 def sprite(kind: str, colour: str | None = None) -> Image.Image:
-    """The object's RGBA picture, 256 × 256 px, cut to nothing but itself; tinted unless `colour` is None."""
+    """The object alone as an RGBA picture of 256 × 256 px, tinted unless `colour` is None."""
     path = SPRITES / f"{kind.replace(' ', '_')}.webp"
     if not path.exists():
         raise InputError(f"no sprite for {kind!r}: expected {path.name} in data/sprites")

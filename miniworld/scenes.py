@@ -18,6 +18,7 @@ BACKGROUNDS = ("white", "black", "gray", "blue", "green", "yellow", "pink")
 PATTERNS = ("plain", "striped", "dotted", "checkered")
 RELATIONS = ("left of", "right of", "above", "below")
 NUMBERS = {2: "two", 3: "three", 4: "four"}
+TEXT_TOKENS = 24  # what a mini's text encoder reads: the longest caption has 22 words, and an end mark follows
 
 # A tenth of the (object, colour) pairs, never painted in training: can a model put together what it only saw apart?
 UNSEEN_PAIRS = frozenset(
@@ -116,10 +117,9 @@ _SIZES = {1: (0.5, 0.56), 2: (0.43, 0.48), 3: (0.41, 0.46), 4: (0.41, 0.46)}
 
 
 def sample_scene(rng: random.Random, unseen: bool = False, alone: bool = False) -> Scene:
-    """Draw a scene; the same state of `rng` gives the same scene.
+    """Draw a scene; it depends on the state of `rng` alone.
 
-    `unseen` False never paints a pair of UNSEEN_PAIRS (the training distribution); True gives the first thing one.
-    `alone`: one thing only.
+    Training scenes never hold a pair of UNSEEN_PAIRS; with `unseen`, the first thing has one. `alone`: one thing only.
     """
     count = 1 if alone else rng.choices((1, 2, 3, 4), weights=(30, 44, 13, 13))[0]
     same = count > 1 and rng.random() < 0.3
@@ -155,6 +155,12 @@ def sample_scene(rng: random.Random, unseen: bool = False, alone: bool = False) 
     phrase = "count" if same else relation if count == 2 and rng.random() < 0.7 else "and"
     pattern = "plain" if rng.random() < 0.6 else rng.choice(PATTERNS[1:])
     return Scene(tuple(things), rng.choice(BACKGROUNDS), pattern, phrase)
+
+
+def unseen_scenes(count: int, seed: str = "checker test") -> list[Scene]:
+    """Scenes from a seed that no training uses, a fifth of them with a pair that minis never saw."""
+    rng = random.Random(seed)
+    return [sample_scene(rng, unseen=rng.random() < 0.2) for _ in range(count)]
 
 
 def _sample_colour(rng: random.Random, kind: str) -> str | None:

@@ -1,7 +1,7 @@
 """What a picture is worth: what of the prompt is there, what of the baseline is kept, how well it is painted.
 
 The checker (`checker.py`) reads a picture back into a scene; these functions compare scenes with prompts and with
-each other. Every score is 1 at best. `scale` puts scores of variants between chance (0) and the full model (1).
+each other. Every score is 1 at best.
 """
 
 import random
@@ -15,11 +15,11 @@ import torch
 from PIL import Image
 from scipy.optimize import linear_sum_assignment
 
-from painters_utils.measure.pictures import correlation
 from painters_utils.errors import InputError
 
 from .checker import features, read
 from .grammar import Request, Wish, parse
+from .pictures import correlation
 from .render import layout_box, render
 from .scenes import Scene, Thing, sample_scene
 
@@ -29,7 +29,7 @@ FINE = ("colour", "accessory", "accessory colour")
 
 
 @dataclass(frozen=True)
-class Verdict:
+class FactCheck:
     """How one picture meets its prompt: every stated fact as (name, found or not), and how many things are surplus."""
 
     facts: tuple[tuple[str, bool], ...]
@@ -46,7 +46,7 @@ class Verdict:
         return all(right for _, right in self.facts)
 
 
-def judge(prompt: str | Request, found: Scene) -> Verdict:
+def check_facts(prompt: str | Request, found: Scene) -> FactCheck:
     """Compare what a prompt asks for with what a picture shows.
 
     Wishes and things are paired so that as many facts as possible are right. Each wish states an object; where said,
@@ -77,7 +77,7 @@ def judge(prompt: str | Request, found: Scene) -> Verdict:
         one, two = pairs[0][1], pairs[1][1]
         facts.append(("position", one is not None and two is not None and _stands(one, request.relation, two)))
     facts += [("background", found.background == request.background), ("pattern", found.pattern == request.pattern)]
-    return Verdict(tuple(facts), duplicates)
+    return FactCheck(tuple(facts), duplicates)
 
 
 def _pair(wishes: Sequence[Wish], things: Sequence[Thing]) -> list[tuple[Wish, Thing | None]]:
@@ -151,10 +151,10 @@ def score_pictures(
     """
     rows = []
     for prompt, picture, seen, was in zip(prompts, pictures, read(pictures), read(before), strict=True):
-        verdict = judge(prompt, seen)
+        check = check_facts(prompt, seen)
         rows.append((
-            verdict.share(), verdict.share(BROAD), verdict.share(FINE), np.nan_to_num(sprite_likeness(picture, seen)),
-            layout_kept(was, seen), float(verdict.duplicates),
+            check.share(), check.share(BROAD), check.share(FINE), np.nan_to_num(sprite_likeness(picture, seen)),
+            layout_kept(was, seen), float(check.duplicates),
         ))  # fmt: skip
     return pd.DataFrame(rows, columns=["adherence", "broad", "fine", "quality", "layout", "duplicates"])
 
@@ -186,25 +186,18 @@ def rendered_features(scenes: int = 256) -> torch.Tensor:
 
 
 def painted_distance(pictures: Sequence[Image.Image]) -> float:
-    """The kernel distance of painted pictures to rendered scenes; NaN of fewer than two pictures."""
+    """The kernel distance of painted pictures to rendered scenes; NaN for fewer than two pictures."""
     return kernel_distance(features(pictures), rendered_features()) if len(pictures) > 1 else float("nan")
 
 
-def scale(scores: np.ndarray, chance: float, full: float) -> np.ndarray:
-    """Scores between chance (0) and the full model (1), as in the paper's section 3 (Sun et al. 2024)."""
-    if not full > chance:
-        raise InputError(f"the full model's score {full:.3f} is not above chance {chance:.3f}: nothing to scale by")
-    return (np.asarray(scores, float) - chance) / (full - chance)
-
-
 def chance(prompts: Sequence[str], found: Sequence[Scene], names: Sequence[str] = BROAD + FINE) -> float:
-    """The measured floor of `Verdict.share`: the same pictures judged by other prompts than their own.
+    """The measured floor of `FactCheck.share`: every picture held against all prompts but its own.
 
-    Every picture meets every prompt of another text. What a picture gets right then, it gets right by luck.
+    What a picture gets right then, it gets right by luck.
     """
     requests = {prompt: parse(prompt) for prompt in dict.fromkeys(prompts)}
     shares = [
-        judge(request, scene).share(names)
+        check_facts(request, scene).share(names)
         for own, scene in zip(prompts, found, strict=True)
         for other, request in requests.items()
         if other != own

@@ -9,11 +9,11 @@ import random
 
 import yaml
 
-from painters_utils.models.catalog import ROOT
+from painters_utils.paths import DATA
 
 from .scenes import BACKGROUNDS, COLOURS, OBJECTS, PATTERNS, RELATIONS, UNSEEN_PAIRS, WEARERS, Scene, Thing, caption
 
-FILE = ROOT / "data/prompts.yaml"
+FILE = DATA / "prompts.yaml"
 VERSION = 1
 EACH = 20  # prompts a task
 
@@ -31,7 +31,7 @@ TASKS = {
 
 
 def build_suite(seed: int = 0) -> dict[str, list[str]]:
-    """Task → EACH different prompts; the same seed gives the same prompts."""
+    """Task → EACH different prompts, drawn by `seed`."""
     rng = random.Random(seed)
     seen = [(kind, colour) for kind in OBJECTS for colour in COLOURS if (kind, colour) not in UNSEEN_PAIRS]
     unseen = sorted(UNSEEN_PAIRS)
@@ -95,4 +95,4 @@ if __name__ == "__main__":
     head = text[: text.index("# --- suite")]
     body = yaml.safe_dump({"version": VERSION, "suite": build_suite()}, sort_keys=False, width=1000)
     FILE.write_text(f"{head}# --- suite: made by `python -m miniworld.suite`, do not edit\n{body}")
-    print(f"{sum(map(len, build_suite().values()))} prompts in {FILE.relative_to(ROOT)}")
+    print(f"{sum(map(len, build_suite().values()))} prompts in {FILE}")

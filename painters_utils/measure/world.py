@@ -1,0 +1,61 @@
+"""The door to the minis' painted world: nothing else in this package imports `miniworld`."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from diffusers import DiffusionPipeline
+
+from miniworld.checker import WEIGHTS
+from miniworld.denoising import denoising_loss, held_out
+from miniworld.pictures import correlation
+from miniworld.scenes import Scene
+from miniworld.scores import painted_distance, score_pictures
+from miniworld.suite import article_prompts, load_suite
+from painters_utils.errors import InputError
+from painters_utils.files import file_digest
+from painters_utils.models.painting import Picture
+
+__all__ = ["CheckerScorer", "Scene", "Scenes", "article_prompts", "correlation", "suite_prompts"]
+
+
+class CheckerScorer:
+    """The checker as a scorer of minis' pictures: it reads what they show and compares that with their prompts."""
+
+    names = ("adherence", "broad", "fine", "quality", "layout")
+    overall = ("adherence", "quality")
+    floor_zero = ("quality",)  # where nothing is found, nothing is like its sprite
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the checker's weights."""
+        return file_digest(WEIGHTS)
+
+    def score(self, prompts: Sequence[str], pictures: Sequence[Picture], before: Sequence[Picture]) -> pd.DataFrame:
+        """A row for each picture: its scores and surplus things, and the distance of all pictures to rendered ones."""
+        table = score_pictures(prompts, [p.image for p in pictures], [p.image for p in before])
+        return table.assign(distance=painted_distance([p.image for p in pictures if p.finite]))
+
+    def lacks(self, score: str) -> str:
+        """Why it does not give a score; "" if it does."""
+        return "" if score in (*self.names, "duplicates", "distance") else "minis are scored by the checker"
+
+
+def suite_prompts(each: int) -> list[str]:
+    """The first `each` prompts of every task of the minis' suite; `InputError` for more than a task has."""
+    suite = load_suite()
+    most = min(map(len, suite.values()))
+    if type(each) is not int or not 0 <= each <= most:
+        raise InputError(f"suite is {each!r}: give a whole number from 0 to {most}, the prompts of a task")
+    return [prompt for task in suite.values() for prompt in task[:each]]
+
+
+class Scenes:
+    """`count` scenes that no training of a mini has seen, in the latents of its own VAE."""
+
+    def __init__(self, pipe: DiffusionPipeline, count: int) -> None:
+        self.pipe, self.held_out = pipe, held_out(pipe, count)
+
+    def loss(self) -> np.ndarray:
+        """The mini's denoising loss, (levels, scenes); inside `layer_order`, that of the order."""
+        return denoising_loss(self.pipe, self.held_out)
