@@ -1,42 +1,20 @@
 """See what the layers of a diffusion transformer do: reorder them, record them, compare the pictures.
 
-Read in this order.
-- The engine: `stacks` (find a model's blocks), `blocks` (what can stand among them), `orders` (run them in another
-  order), `strategies` (build orders), `recorder` (measure how alike layers are), `bands` (group them).
-- The pictures: `catalog`, `hub` and `pipelines` (know a model, load it, paint), `compare` (how much pictures changed),
-  `judges` (what pretrained networks see in them), `denoising` (what a model predicts, without painting).
-- The study: `variants` (what is tried), `studio` and `store` (paint it once, score it, keep it), `findings` (judge the
-  claims), `figures`, `charts`, `chapter` and `results` (show and keep), `explore` (try it by hand).
-- The page: `config`, `execute`, `run` (make it all), `report`, `story`, `drawings`, `costs` (tell it).
+The folders are floors, and each uses only those below it. From the bottom:
+- `engine`: run a model's layers in another order, record what they return, group them. Torch only.
+- `models`: know a model by its name, load it, paint with it.
+- `measure`: numbers from pictures.
+- `study`: what is tried, painted once, scored and kept; claims and their verdicts.
+- `show`: figures, charts, and what every chapter shows.
 """
 
 import os
-from importlib import import_module
+
+import lazy_loader
 
 # transformers remarks on optional packages that nothing here uses; errors still come through.
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
-_PUBLIC = {
-    "stacks": ["find_stacks"],
-    "orders": ["check_order", "describe", "layer_order"],
-    "strategies": ["build_order", "middle_band"],
-    "recorder": ["Recording", "record_activations"],
-    "bands": ["find_bands"],
-    "catalog": ["call_settings", "folder_name", "model_depths", "model_row"],
-    "pipelines": ["load_pipeline", "paint"],
-    "compare": ["change", "interval"],
-    "variants": ["article_variants", "custom_variant", "matched_variants"],
-    "studio": ["Studio"],
-    "figures": ["heatmaps", "picture_rows", "show", "show_table"],
-    "results": ["read_numbers", "recorded", "save_numbers", "say"],
-    "errors": ["InputError"],
-}
-_HOME = {name: module for module, names in _PUBLIC.items() for name in names}
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> object:
-    """Import on first use: diffusers and seaborn take seconds, and a worker that only paints scenes needs neither."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'painters_utils' has no attribute {name!r}")
-    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+# Imported on first use (diffusers and seaborn take seconds); the names are those of the stub beside this file, which
+# editors and type checkers read.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

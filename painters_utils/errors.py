@@ -13,3 +13,9 @@ def unknown(kind: str, value: object, known: Iterable[str]) -> InputError:
     known = [str(name) for name in known]
     near = get_close_matches(str(value), known, n=3) or known
     return InputError(f"unknown {kind} {value!r}: choose one of {', '.join(near)}")
+
+
+def require_positive(name: str, value: object) -> None:
+    """Refuse anything but a whole number above zero."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InputError(f"{name} is {value!r}: give a whole number above 0")

@@ -1,13 +1,16 @@
-"""Files that are whole: written whole or not at all, and looked at before they are believed."""
+"""Files that are whole: written whole or not at all, looked at before they are believed, known by their content."""
 
 import hashlib
 import json
 import os
+import re
 import secrets
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import platformdirs
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 
@@ -15,10 +18,13 @@ from .errors import InputError
 
 # In the names of what is being written, and of notebooks up to the cell that failed.
 PART, FAILED = ".part", ".failed"
+DIGEST = re.compile("[0-9a-f]{64}")
+DIGESTS = platformdirs.user_cache_path("painters") / "digests"
+SETTLED = 5  # seconds after which a file is no longer being written
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def write_whole(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; what lies there at the end takes its place, and after an error nothing does.
 
     Every writer has a path of its own, of the same kind (suffix), so that two of them are as good as the later one.
@@ -32,9 +38,30 @@ def whole(path: Path) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
-def digest(path: Path) -> str:
-    """Of a file's content; empty if there is none."""
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, kept in the user's cache for as long as its size and its times stay what they are.
+
+    The tens of gigabytes of a large model are so read once. The time of the last change of the file's inode is one of
+    the times: no program can set it back. As in git, what was written in the last seconds is not kept: it could change
+    once more within one tick of the clock.
+    """
+    about = path.stat()
+    key = f"{path.resolve()}/{about.st_size}/{about.st_mtime_ns}/{about.st_ctime_ns}"
+    kept = DIGESTS / hashlib.sha256(key.encode()).hexdigest()
+    with suppress(OSError, ValueError):  # not there, or damaged
+        if DIGEST.fullmatch(found := kept.read_text()):
+            return found
+    with open(path, "rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if time.time() - max(about.st_mtime, about.st_ctime) > SETTLED:
+        with suppress(OSError), write_whole(kept) as unfinished:  # a home that cannot be written costs time only
+            unfinished.write_text(found)
+    return found
+
+
+def folder_digest(folder: Path, pattern: str) -> str:
+    """One hash of all files in a folder that fit the pattern ("*.py", or "**/*.py" for its subfolders too)."""
+    return hashlib.sha256("".join(map(file_digest, sorted(folder.glob(pattern)))).encode()).hexdigest()
 
 
 def check_weights(paths: Iterable[Path]) -> None:
@@ -47,11 +74,13 @@ def check_weights(paths: Iterable[Path]) -> None:
             raise InputError(f"the weights {path} are damaged ({error}): check them out again or retrain") from error
 
 
-def readable(path: Path) -> bool:
+def is_readable(path: Path) -> bool:
     """Whether a file that a notebook left (JSON, a notebook, a picture) can be read to its end."""
     try:
         if path.suffix in (".json", ".ipynb"):
             json.loads(path.read_bytes())
+        elif path.suffix == ".svg":
+            return path.read_text().rstrip().endswith("</svg>")
         else:
             with Image.open(path) as picture:
                 picture.load()

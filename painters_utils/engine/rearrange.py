@@ -1,7 +1,7 @@
 """Run a transformer's layers in another order, and put everything back afterwards.
 
-    with layer_order(pipe.transformer, {"transformer_blocks": [0, 2, 1, 3]}):
-        picture = pipe("a red dog").images[0]
+with layer_order(pipe.transformer, {"transformer_blocks": [0, 2, 1, 3]}):
+    picture = pipe("a red dog").images[0]
 """
 
 from collections.abc import Iterator, Mapping, Sequence

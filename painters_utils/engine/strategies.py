@@ -8,17 +8,42 @@ What a function cannot build it refuses with an `InputError`.
 import random
 from collections.abc import Callable
 from inspect import Parameter, signature
-from typing import Any
+from typing import Any, Protocol, cast
 
 from painters_utils.errors import InputError, unknown
+
 from .orders import Order, not_a_list, shown
 
 
+class Strategy(Protocol):
+    """A function that builds an order for a stack of `depth` layers; `title` is its name in people's words."""
+
+    title: str
+
+    def __call__(self, depth: int, **options: Any) -> Order: ...
+
+
+STRATEGIES: dict[str, Strategy] = {}
+
+
+def strategy(title: str) -> Callable[[Callable[..., Order]], Callable[..., Order]]:
+    """Enter a function into STRATEGIES under its own name, and give it its title."""
+
+    def enter(build: Callable[..., Order]) -> Callable[..., Order]:
+        build.title = title  # type: ignore[attr-defined]
+        STRATEGIES[build.__name__] = cast(Strategy, build)
+        return build
+
+    return enter
+
+
+@strategy("untouched")
 def identity(depth: int) -> Order:
     """Every layer once, in order: the control that must equal the untouched model."""
-    return list(range(whole("depth", depth, 1)))
+    return list(range(check_whole("depth", depth, 1)))
 
 
+@strategy("skip")
 def skip(depth: int, band: list[int]) -> Order:
     """Leave the band out (paper: "Skip", are all the layers necessary?)."""
     before, layers, after = split(depth, band)
@@ -27,6 +52,7 @@ def skip(depth: int, band: list[int]) -> Order:
     return before + after
 
 
+@strategy("repeat")
 def middle_repeat(depth: int, band: list[int], layer: int | None = None) -> Order:
     """One layer of the band in place of each (paper: "Middle Repeat", do the middle layers do the same function?).
 
@@ -35,15 +61,17 @@ def middle_repeat(depth: int, band: list[int], layer: int | None = None) -> Orde
     before, layers, after = split(depth, band)
     if layer is None:
         layer = (band[0] + band[1]) // 2
-    return before + [whole("layer", layer, *band)] * len(layers) + after
+    return before + [check_whole("layer", layer, *band)] * len(layers) + after
 
 
+@strategy("reverse")
 def reverse(depth: int, band: list[int]) -> Order:
     """The band backwards (paper: "Reverse", does the layer order matter?)."""
     before, layers, after = split(depth, band)
     return before + layers[::-1] + after
 
 
+@strategy("random order")
 def random_order(depth: int, band: list[int], seed: int = 0) -> Order:
     """The band shuffled by `random.Random(seed)` (paper: "Random Order", averaged over ten seeds).
 
@@ -51,49 +79,45 @@ def random_order(depth: int, band: list[int], seed: int = 0) -> Order:
     every other one, and the untouched picture would be counted as a harmless change.
     """
     before, layers, after = split(depth, band)
-    draw = random.Random(whole("seed", seed))
+    draw = random.Random(check_whole("seed", seed))
     shuffled = layers.copy()
     while shuffled == layers and len(layers) > 1:
         draw.shuffle(shuffled)
     return before + shuffled + after
 
 
+@strategy("parallel")
 def parallel(depth: int, band: list[int]) -> Order:
     """The band's layers side by side, their outputs averaged (paper: "Parallel", can layers run in parallel?)."""
     return looped_parallel(depth, band, loops=1)
 
 
+@strategy("looped parallel")
 def looped_parallel(depth: int, band: list[int], loops: int = 3) -> Order:
     """As `parallel`, fed back into itself `loops` times (paper: "Looped Parallel", three times)."""
     before, layers, after = split(depth, band)
-    return before + [layers.copy() for _ in range(whole("loops", loops, 1))] + after
+    return before + [layers.copy() for _ in range(check_whole("loops", loops, 1))] + after
 
 
+@strategy("without first")
 def remove_first(depth: int, k: int) -> Order:
     """Leave out the first `k` layers."""
-    return identity(depth)[whole("k", k, 0, depth - 1) :]
+    return identity(depth)[check_whole("k", k, 0, depth - 1) :]
 
 
+@strategy("without last")
 def remove_last(depth: int, k: int) -> Order:
     """Leave out the last `k` layers."""
-    return identity(depth)[: depth - whole("k", k, 0, depth - 1)]
+    return identity(depth)[: depth - check_whole("k", k, 0, depth - 1)]
 
 
+@strategy("swap")
 def swap_neighbours(depth: int, i: int) -> Order:
     """Layers `i` and `i + 1` change places."""
-    whole("i", i, 0, whole("depth", depth, 2) - 2)
+    check_whole("i", i, 0, check_whole("depth", depth, 2) - 2)
     order = identity(depth)
     order[i], order[i + 1] = order[i + 1], order[i]
     return order
-
-
-STRATEGIES: dict[str, Callable[..., Order]] = {
-    strategy.__name__: strategy
-    for strategy in (
-        identity, skip, middle_repeat, reverse, random_order, parallel, looped_parallel,
-        remove_first, remove_last, swap_neighbours,
-    )
-}  # fmt: skip
 
 
 def build_order(strategy: str, depth: int, band: list[int] | None = None, **options: Any) -> Order:
@@ -125,25 +149,25 @@ def middle_band(depth: int, s: int) -> list[int]:
 
     With `s = 0` the band runs to the last layer. At least one layer must be left between.
     """
-    whole("depth", depth, 2)
-    whole("s", s, 0, (depth - 2) // 2)
+    check_whole("depth", depth, 2)
+    check_whole("s", s, 0, (depth - 2) // 2)
     return [s + 1, depth - s - 1]
 
 
 def split(depth: int, band: list[int]) -> tuple[list[int], list[int], list[int]]:
     """The layers before, in and after a band; `InputError` unless it is `[first, last]` within `depth` layers."""
-    whole("depth", depth, 1)
+    check_whole("depth", depth, 1)
     if not isinstance(band, list):
         raise not_a_list("band", band, f"{depth} layers", "[7, 10]")
     if len(band) != 2:
         raise InputError(f"band {shown(band)} has {len(band)} entries: write it as [first, last], both included")
-    first, last = (whole("band's layer", layer, 0, depth - 1) for layer in band)
+    first, last = (check_whole("band's layer", layer, 0, depth - 1) for layer in band)
     if first > last:
         raise InputError(f"band {band} ends before it begins: write [{last}, {first}]")
     return list(range(first)), list(range(first, last + 1)), list(range(last + 1, depth))
 
 
-def whole(name: str, value: int, lowest: int | None = None, highest: int | None = None) -> int:
+def check_whole(name: str, value: int, lowest: int | None = None, highest: int | None = None) -> int:
     """The value, if it is a plain int from `lowest` to `highest`; otherwise an `InputError` that names it."""
     least = "" if lowest is None else f", {lowest} or more"
     wanted = f"a whole number{least if highest is None else f' from {lowest} to {highest}'}"

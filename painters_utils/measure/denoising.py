@@ -6,14 +6,15 @@ the picture says what it predicts, whatever the class. The minis' loss on scenes
 """
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
-from painters_utils.models.pipelines import asked, noise_generator
+from painters_utils.models.painting import noise_generator, pipeline_kwargs
 
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)  # σ: 0 is a picture, 1 is noise
 Job = tuple[str, int]  # a picture's prompt and seed
@@ -27,38 +28,38 @@ def why_no_loss(pipe: DiffusionPipeline) -> str:
     return f"{type(pipe).__name__} takes no {', '.join(sorted(lacking))}" if lacking else ""
 
 
-@torch.no_grad()
-def own_latents(pipe: DiffusionPipeline, jobs: Sequence[Job], batch: int = 16, **call: object) -> Tensor:
-    """Finished latents of the pictures, one for each job, in the shape that the pipeline takes and returns them."""
-    parts = [jobs[start : start + batch] for start in range(0, len(jobs), batch)]
-    painted = []
-    for part in parts:
+class OwnPictures:
+    """Pictures that a model painted itself, one for each job, as finished latents; `call` is its pipeline's."""
+
+    def __init__(self, pipe: DiffusionPipeline, jobs: Sequence[Job], batch: int, call: Mapping[str, Any]) -> None:
+        self.pipe, self.call = pipe, dict(call)
+        self.parts = [jobs[start : start + batch] for start in range(0, len(jobs), batch)]
+        self.latents = [self._paint(part) for part in self.parts]
+
+    @torch.no_grad()
+    def _paint(self, part: Sequence[Job]) -> Tensor:
+        """In the shape that the pipeline takes and returns them."""
         generators = [noise_generator(*job) for job in part]
-        given = asked([prompt for prompt, _ in part], call)
-        painted.append(pipe(**given, generator=generators, output_type="latent").images)
-    return torch.cat(painted).float()
+        given = pipeline_kwargs([prompt for prompt, _ in part], self.call)
+        return self.pipe(**given, generator=generators, output_type="latent").images.float()
 
+    @torch.no_grad()
+    def loss(self, levels: Sequence[float] = LEVELS) -> np.ndarray:
+        """The flow-matching loss at each noise level, (levels, pictures); conditional, without guidance.
 
-@torch.no_grad()
-def denoising_loss(
-    pipe: DiffusionPipeline, jobs: Sequence[Job], latents: Tensor, levels: Sequence[float] = LEVELS, batch: int = 16,
-    **call: object,
-) -> np.ndarray:  # fmt: skip
-    """The flow-matching loss of each picture at each noise level, (levels, pictures); conditional, without guidance.
-
-    The noise depends on the picture and the level alone. Call it inside `layer_order` to see what an order costs.
-    """
-    losses = []
-    for level in levels:
-        for start in range(0, len(jobs), batch):
-            part, clean = jobs[start : start + batch], latents[start : start + batch]
-            noise = torch.stack([
-                torch.randn(clean.shape[1:], generator=noise_generator(f"{prompt}/σ = {level}", seed))
-                for prompt, seed in part
-            ]).to(clean)  # fmt: skip
-            found = velocity(pipe, torch.lerp(clean, noise, level), level, [prompt for prompt, _ in part], **call)
-            losses.append((found - (noise - clean)).square().flatten(1).mean(1).cpu().numpy())
-    return np.concatenate(losses).reshape(len(levels), len(jobs))
+        The noise depends on the picture and the level alone. Call it inside `layer_order` to see what an order costs.
+        """
+        losses = []
+        for level in levels:
+            for part, clean in zip(self.parts, self.latents, strict=True):
+                noise = torch.stack([
+                    torch.randn(clean.shape[1:], generator=noise_generator(f"{prompt}/σ = {level}", seed))
+                    for prompt, seed in part
+                ]).to(clean)  # fmt: skip
+                mixed, prompts = torch.lerp(clean, noise, level), [prompt for prompt, _ in part]
+                found = velocity(self.pipe, mixed, level, prompts, **self.call)
+                losses.append((found - (noise - clean)).square().flatten(1).mean(1).cpu().numpy())
+        return np.concatenate(losses).reshape(len(levels), -1)
 
 
 @torch.no_grad()
@@ -71,7 +72,7 @@ def velocity(pipe: DiffusionPipeline, mixed: Tensor, level: float, prompts: Sequ
     # The same noise levels as asked for: a pipeline's own scheduler may shift them with the picture's size.
     pipe.scheduler = FlowMatchEulerDiscreteScheduler(own.config.num_train_timesteps)
     try:
-        clean = pipe(**asked(prompts, call), latents=mixed.to(pipe.transformer.dtype)).images
+        clean = pipe(**pipeline_kwargs(prompts, call), latents=mixed.to(pipe.transformer.dtype)).images
     finally:
         pipe.scheduler = own
     return (mixed - clean.float()) / level

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from huggingface_hub import snapshot_download
 from PIL import Image
@@ -19,10 +20,12 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, CLIPModel, Dinov2Model
 
-from painters_utils.models.catalog import JUDGES, ROOT, check_judges, folder_fingerprint
-from painters_utils.errors import InputError
+from painters_utils.errors import InputError, unknown
+from painters_utils.files import folder_digest
+from painters_utils.models.painting import Picture
+from painters_utils.paths import ROOT
 
-NETWORKS = dict(zip(JUDGES, (CLIPModel, Dinov2Model), strict=True))
+NETWORKS = {"clip": CLIPModel, "dino": Dinov2Model}
 BATCH = 32  # pictures at a time
 
 
@@ -50,7 +53,7 @@ class Judge:
         missing = len(loaded["missing_keys"]) + len(loaded["mismatched_keys"])
         if missing:  # transformers has put random numbers there
             raise InputError(f"{folder} holds no whole {wanted}: {missing} of its tensors are missing")
-        self.name, self.fingerprint = name, folder_fingerprint(folder)
+        self.name, self.fingerprint = name, folder_digest(folder, "**/*.safetensors")
         self.network = network.eval().to("cuda" if torch.cuda.is_available() else "cpu")
         self._seen: dict[str, Tensor] = {}  # baseline pictures come back with every variant
 
@@ -87,23 +90,49 @@ class Judge:
         return found[[texts.index(prompt) for prompt in prompts]]
 
 
-def load_judges(wanted: Mapping[str, str | None]) -> tuple[dict[str, Judge], dict[str, str]]:
-    """The judges whose weights are there, and of each of the others in one sentence why it is left out.
+class JudgeScorer:
+    """The judges whose weights are there, as one scorer of any model's pictures (the protocol: `study/scores.py`).
 
-    `wanted` says where the weights of each lie (see `find_weights`); None or no entry switches a judge off.
-    `InputError` for a judge that does not exist.
+    `wanted` says where the weights of each lie (see `find_weights`); None or no entry switches a judge off. `absent`
+    says of each of the others in one sentence why it is left out. `InputError` for a judge that does not exist.
     """
-    check_judges(wanted)
-    judges, absent = {}, {}
-    for name in NETWORKS:
-        if not wanted.get(name):
-            absent[name] = f"the judge {name!r} is switched off"
-            continue
-        try:
-            judges[name] = load_judge(name, wanted[name])
-        except InputError as error:
-            absent[name] = f"the judge {name!r} is left out, because {error}"
-    return judges, absent
+
+    floor_zero = ()
+
+    def __init__(self, wanted: Mapping[str, str | None]) -> None:
+        check_judges(wanted)
+        self.judges: dict[str, Judge] = {}
+        self.absent: dict[str, str] = {}
+        for name in NETWORKS:
+            if not (where := wanted.get(name)):
+                self.absent[name] = f"the judge {name!r} is switched off"
+                continue
+            try:
+                self.judges[name] = load_judge(name, where)
+            except InputError as error:
+                self.absent[name] = f"the judge {name!r} is left out, because {error}"
+        self.names = self.overall = tuple(self.judges)
+        self.fingerprint = " ".join(f"{name} {judge.fingerprint}" for name, judge in self.judges.items())
+
+    def score(self, prompts: Sequence[str], pictures: Sequence[Picture], before: Sequence[Picture]) -> pd.DataFrame:
+        """A row for each picture, a column for each judge."""
+        images, untouched = ([picture.image for picture in some] for some in (pictures, before))
+        return pd.DataFrame({name: judge.score(prompts, images, untouched) for name, judge in self.judges.items()})
+
+    def lacks(self, score: str) -> str:
+        """Why there is no such score; "" if there is."""
+        if score in self.names:
+            return ""
+        return self.absent.get(score, "the checker reads nothing but the minis' painted world")
+
+
+def check_judges(wanted: Mapping[str, str | None]) -> None:
+    """Refuse what names no judge or no place of its weights."""
+    for name, where in wanted.items():
+        if name not in NETWORKS:
+            raise unknown("judge", name, NETWORKS)
+        if where is not None and (not isinstance(where, str) or not where.strip()):
+            raise InputError(f"judge {name!r} is {where!r}: give a folder or a repository with its weights, or null")
 
 
 @cache

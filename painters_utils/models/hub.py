@@ -1,4 +1,4 @@
-"""Models on the model hub: which commit is meant, single files, and what went wrong in one line with the remedy.
+"""Where a pipeline lies: a folder, or the model hub; and what went wrong there, in one line with the remedy.
 
 No token is read or shown here: huggingface_hub finds the one that `hf auth login` or HF_TOKEN left.
 """
@@ -6,31 +6,51 @@ No token is read or shown here: huggingface_hub finds the one that `hf auth logi
 import errno
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import huggingface_hub as hub
 from huggingface_hub import errors
 
-from .catalog import ROOT, model_row
 from painters_utils.errors import InputError
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def commit(repo: str, revision: str) -> str:
-    """The commit that a revision means: what was downloaded first stays, so that a study does not change halfway.
+@dataclass(frozen=True)
+class Source:
+    """A pipeline's place: a `folder` on this machine, or `repo` ("owner/name") on the model hub at a `revision`."""
 
-    A revision that is not on this machine is looked up; where that fails, it stands for itself.
-    """
-    if COMMIT.fullmatch(revision):
-        return revision
-    try:
-        return fetch_file(repo, revision, "model_index.json").parent.name
-    except InputError:
-        return revision
+    folder: Path | None = None
+    repo: str = ""
+    revision: str = ""
+
+    def __str__(self) -> str:
+        return str(self.folder) if self.folder else self.repo
+
+    @cached_property
+    def commit(self) -> str:
+        """The commit that the revision means: what was downloaded first stays, so that no study changes halfway.
+
+        A revision that is not on this machine is looked up; where that fails, it stands for itself. "" for a folder.
+        """
+        if self.folder or COMMIT.fullmatch(self.revision):
+            return self.revision
+        try:
+            return fetch_file(self.repo, self.revision, "model_index.json").parent.name
+        except InputError:
+            return self.revision
+
+    def read_json(self, file: str) -> dict:
+        """A JSON file of the pipeline, such as "transformer/config.json"; `InputError` if it cannot be had."""
+        path = self.folder / file if self.folder else fetch_file(self.repo, self.revision, file)
+        try:
+            return json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise InputError(f"{file} of {str(self)!r} is missing or damaged ({error}): get the model anew") from error
 
 
 def fetch_file(repo: str, revision: str, file: str) -> Path:
@@ -38,7 +58,7 @@ def fetch_file(repo: str, revision: str, file: str) -> Path:
     found = hub.try_to_load_from_cache(repo, file, revision=revision)
     if isinstance(found, str):
         return Path(found)
-    with explained(repo, revision):
+    with explain_errors(repo, revision):
         require_hub()
         return Path(hub.hf_hub_download(repo, file, revision=revision))
 
@@ -48,56 +68,44 @@ def require_hub() -> None:
     hub.get_session().head(hub.constants.ENDPOINT, timeout=10)
 
 
-def read_json(name: str, file: str) -> dict:
-    """A JSON file of a model's pipeline, local or on the hub, such as "transformer/config.json"."""
-    row = model_row(name)
-    path = fetch_file(row["repo"], row["revision"], file) if "repo" in row else ROOT / row["path"] / file
+def missing_gib(source: Source) -> float | None:
+    """GiB of a repository that are still to be downloaded, as the hub lists them; None if the hub cannot be asked."""
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file} of {name!r} is missing or damaged ({error}): get the model anew") from error
-
-
-def download(row: Mapping[str, Any]) -> tuple[float | None, str]:
-    """GiB of a row of the table that are still to be downloaded, and who says so; None if nobody does."""
-    repo, revision = row["repo"], commit(row["repo"], row["revision"])
-    try:
-        with explained(repo, revision):
+        with explain_errors(source.repo, source.commit):
             require_hub()
-            listed = hub.HfApi().model_info(repo, revision=revision, files_metadata=True).siblings
-            parts = json.loads(fetch_file(repo, revision, "model_index.json").read_text())
+            listed = hub.HfApi().model_info(source.repo, revision=source.commit, files_metadata=True).siblings or []
+            parts = source.read_json("model_index.json")
     except InputError:
-        return row.get("download"), "as data/models.yaml says"
+        return None
     # As diffusers chooses: safetensors in the pipeline's folders, no variants.
     wanted = [file for file in listed if re.fullmatch(r"[^/]+/[^.]+\.safetensors", file.rfilename)
               and file.rfilename.split("/")[0] in parts]  # fmt: skip
-    missing = [file for file in wanted if not is_here(repo, revision, file.rfilename)]
-    return sum(file.size or 0 for file in missing) / 2**30, "as the model hub lists it"
+    return sum(file.size or 0 for file in wanted if not is_here(source, file.rfilename)) / 2**30
 
 
-def is_here(repo: str, revision: str, file: str) -> bool:
+def is_here(source: Source, file: str) -> bool:
     """Whether a file of a repository lies in the cache."""
-    return isinstance(hub.try_to_load_from_cache(repo, file, revision=revision), str)
+    return isinstance(hub.try_to_load_from_cache(source.repo, file, revision=source.commit), str)
 
 
 @contextmanager
-def explained(repo: str, revision: str) -> Iterator[None]:
+def explain_errors(repo: str, revision: str) -> Iterator[None]:
     """Turn what the hub raises, also deep inside another library's error, into an `InputError` with the remedy."""
     try:
         yield
     except InputError:
         raise
     except Exception as error:
-        remedy = explanation(error, repo, revision)
+        remedy = find_remedy(error, repo, revision)
         if remedy is None:
             raise
         raise InputError(remedy) from None  # a chain of requests can hold more than should be printed
 
 
-def explanation(error: BaseException, repo: str, revision: str) -> str | None:
+def find_remedy(error: BaseException, repo: str, revision: str) -> str | None:
     """What an error of the hub means and what to do, in one line; None if it is none of the hub's."""
     page = f"https://huggingface.co/{repo}"
-    for cause in chain(error):
+    for cause in causes(error):
         if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
             return f"the disk is full: free some space, or set HF_HOME to another; the download of {repo} then goes on"
         status = getattr(getattr(cause, "response", None), "status_code", None)
@@ -127,7 +135,7 @@ def explanation(error: BaseException, repo: str, revision: str) -> str | None:
     return None
 
 
-def chain(error: BaseException | None) -> Iterator[BaseException]:
+def causes(error: BaseException | None) -> Iterator[BaseException]:
     """An error and everything that it was raised from, the outermost first."""
     while error is not None:
         yield error

@@ -1,48 +1,71 @@
-"""What every strategy's notebook shows, in the same way: the orders, the pictures, what is kept, and that in words."""
+"""What every chapter shows, in one way: an opening by hand, the orders, the pictures, what is kept, and that in words."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from .charts import CATASTROPHIC, kept_chart, kept_table, variant_labels
-from painters_utils.measure.pictures import with_interval
-from .figures import draw_order, picture_dpi, picture_rows, short, show, show_table
-from painters_utils.models.pipelines import Picture
-from painters_utils.study.results import recorded, save_strips, say, similarity_by_stack
-from painters_utils.study.studio import JUDGED, SCORES, Studio
-from painters_utils.study.variants import Variant, matched_bands
+from painters_utils.engine.describe import short
+from painters_utils.measure.intervals import with_interval
+from painters_utils.models.painting import Picture
+from painters_utils.study.numbers import save_strips
+from painters_utils.study.scores import CATASTROPHIC, JUDGED, SCORES, verdict
+from painters_utils.study.studio import Studio
+from painters_utils.study.variants import Variant
+
+from .charts import kept_chart, kept_table, variant_labels
+from .drawings import order_svg
+from .figures import picture_dpi, picture_rows, say, show, show_table, wrapped
+
+# -- by hand ------------------------------------------------------------------------------------------------
 
 
-def bands_to_change(
-    model: str, prompts: Sequence[str], out: str | Path, **call: object
-) -> dict[str, dict[str, list[int]]]:
-    """The matched bands of every stack, from the model's activations (recorded once, see `recorded`)."""
-    recording = recorded(model, prompts, out, **call)["cosine"]
-    return {stack: matched_bands(matrix) for stack, matrix in similarity_by_stack(recording).items()}
+def example_band(studio: Studio, stack: str | None = None, band: list[int] | None = None) -> tuple[str, int, list[int]]:
+    """A stack, its depth, and the band of it on which a chapter shows its change by hand.
+
+    What the notebook was given, else the last matched band of the first stack that has bands of more than two layers.
+    """
+    wide = [name for name, places in studio.bands.items() if any(last - first > 1 for first, last in places.values())]
+    stack = stack or (wide or list(studio.bands))[0]
+    return stack, studio.model.depths[stack], band or list(studio.bands[stack].values())[-1]
 
 
-def stacks_apart(model: str, prompts: Sequence[str], out: str | Path, **call: object) -> set[str]:
-    """The stacks whose blocks return text and image apart, so that a change can reach one of them alone."""
-    recording = recorded(model, prompts, out, **call)["cosine"]
-    return {stack for stack, _ in recording.layers("text")} if "text" in recording.streams else set()
+def show_side_by_side(columns: Mapping[str, Sequence[Picture]], name: str, out: str | Path) -> None:
+    """Pictures of the same prompts and noise: a column for each way to run the layers, a row for each prompt."""
+    shown = list(columns.values())
+    prompts = [picture.prompt for picture in shown[0]]
+    show(
+        picture_rows({wrapped(p, 24): [some[row] for some in shown] for row, p in enumerate(prompts)}, list(columns)),
+        name,
+        out=out,
+        dpi=picture_dpi(shown[0]),
+        caption="From left to right: " + "; ".join(columns) + ". The prompts and the noise are the same.",
+        alt=f"Pictures in columns: {'; '.join(columns)}. Rows: {'; '.join(prompts)}.",
+    )
+
+
+def expect(statement: str, holds: bool, found: str = "") -> None:
+    """Say whether what a chapter expects came out. If not, that is a finding too, and the notebook goes on."""
+    say(f"Expected: {statement}. **{'As expected' if holds else 'Not as expected'}**{found and ': '}{found}.")
+
+
+# -- all variants -------------------------------------------------------------------------------------------
 
 
 def show_orders(variants: Sequence[Variant], name: str, out: str | Path) -> None:
     """Which layer runs when: a drawing for each stack, the untouched order on top."""
-    for stack, some in by_stack(variants).items():
+    for stack, some in by_stack(distinct(variants)).items():
         depth = some[0].depth
-        orders = {"untouched": list(range(depth))} | {variant.name: variant.order for variant in some}
-        slips = "; ".join(f"{v.name}: {v.slip}" for v in some if v.slip)
+        drawing = order_svg({"untouched": list(range(depth))} | {variant.name: variant.order for variant in some}, depth)
+        slips = "; ".join(f"{variant.name}: {variant.slip}" for variant in some if variant.slip)
         show(
-            draw_order(orders, depth),
+            drawing,
             f"{name}-orders-{short(stack).lower()}",
             out=out,
-            dpi=90,
-            caption=f"Which {short(stack)} layer runs when, from left to right; the colour is the layer's number; "
-            "layers above each other run in parallel."
+            caption=f"Which {short(stack)} layer runs when, from left to right. The darker a tile, the later its layer "
+            "stands in the stack; layers in one frame run in parallel."
             + (f" As the article's author ran them ({slips})." if slips else ""),
-            alt="Rows of numbered tiles. " + "; ".join(f"{v.name}: {v.words}" for v in some) + ".",
+            alt=drawing.alt,
         )
 
 
@@ -50,10 +73,9 @@ def show_pictures(studio: Studio, variants: Sequence[Variant], name: str, out: s
     """The prompts' pictures under each variant, below the baseline's, from the same noise; the first seed."""
     first = lambda pictures: [p for p in pictures if p.seed == studio.seeds[0]]  # noqa: E731
     baseline = first(studio.pictures())
-    strips: dict[str, list[Picture]] = {"baseline": baseline}
-    for stack, some in by_stack(variants).items():
-        rows = {"untouched": baseline} | {variant.name: first(studio.pictures(variant)) for variant in some}
-        strips |= {f"{stack}/{variant.name}": rows[variant.name] for variant in some}
+    strips = {"baseline": baseline} | {f"{v.stack}/{v.name}": first(studio.pictures(v)) for v in variants}
+    for stack, some in by_stack(distinct(variants)).items():
+        rows = {"untouched": baseline} | {variant.name: strips[f"{stack}/{variant.name}"] for variant in some}
         show(
             picture_rows(rows, titles=studio.shown),
             f"{name}-pictures-{short(stack).lower()}",
@@ -62,7 +84,7 @@ def show_pictures(studio: Studio, variants: Sequence[Variant], name: str, out: s
             caption=f"The same prompts and noise, with the {short(stack)} layers run in other ways. None was picked.",
             alt=f"Grid of pictures. Rows: {', '.join(rows)}. Columns: {'; '.join(studio.shown)}.",
         )
-    save_strips(out, name, strips)
+    save_strips(out, name, {key: [picture.image for picture in pictures] for key, pictures in strips.items()})
 
 
 # What the columns of the table mean, said where it has them.
@@ -87,12 +109,13 @@ ASKED = {
 
 def how_scored(studio: Studio) -> str:
     """Who scores the model's pictures, what the numbers mean, and which scores are left out and why."""
+    mini = studio.model.mini
     parts = " and ".join(f"“{SCORES[score]}” ({ASKED[score]})" for score in studio.overall)
-    who = "The checker reads every picture." if studio.mini else "The checker reads minis' pictures only."
+    who = "The checker reads every picture." if mini else "The checker reads minis' pictures only."
     left_out = [f" There is no score “{JUDGED[name]}”: {why}." for name in JUDGED if (why := studio.lacks(name))]
     return (
         f"{who} Scores run from 0, what another prompt's picture would get, to 1, what the untouched model gets. "
-        f"“Kept overall” is the mean of {parts}.{'' if studio.mini else ''.join(left_out)}"
+        f"“Kept overall” is the mean of {parts}.{'' if mini else ''.join(left_out)}"
     )
 
 
@@ -111,38 +134,33 @@ def show_kept(studio: Studio, table: pd.DataFrame, name: str, out: str | Path) -
         alt=f"Dot chart of what each variant keeps overall: {summary}.",
     )
     means = " ".join(text.format_map(table.iloc[0]) for column, text in MEANS.items() if column in table)
-    show_table(kept_table(table), f"The same as numbers. {means}")
+    show_table(kept_table(drawn), f"The numbers of the chart, and more. {means}")
 
 
 def in_words(table: pd.DataFrame) -> str:
     """One line for each variant: what it keeps, and whether that is catastrophic."""
-    table, lines = once(table), []
-    for label, row in zip(variant_labels(table), table.to_dict("records"), strict=True):
-        lines.append(
-            f"- **{label}** keeps {with_interval(row['kept'], row['kept low'], row['kept high'])}: "
-            f"{verdict(row['kept low'], row['kept high'])}."
-        )
-    return "\n".join(lines)
+    table = once(table)
+    rows = zip(variant_labels(table), table[["kept", "kept low", "kept high"]].to_numpy(), strict=True)
+    return "\n".join(f"- **{label}** keeps {with_interval(*ends)}: {verdict(*ends[1:])}." for label, ends in rows)
+
+
+# -- each order once ----------------------------------------------------------------------------------------
 
 
 def once(table: pd.DataFrame) -> pd.DataFrame:
-    """The table without the variants that a second preset has too: the same order, so the same pictures."""
-    return table.drop_duplicates(["stack", "name"])
+    """The table with each order in one row, under all of its presets: the same order gives the same pictures."""
+    names = ["stack", "words" if "words" in table else "name", "combine", "affected", "steps"]
+    orders = table[[name for name in names if name in table]].astype(str).agg("/".join, axis=1)
+    presets = table.groupby(orders)["preset"].transform(lambda some: " and ".join(dict.fromkeys(some)))
+    return table.assign(preset=presets)[~orders.duplicated()].reset_index(drop=True)
 
 
-def verdict(low: float, high: float) -> str:
-    """What an interval says of `CATASTROPHIC`: catastrophic, tolerable, or neither with 95 % certainty."""
-    if high < CATASTROPHIC:
-        return "catastrophic"
-    return "tolerable" if low >= CATASTROPHIC else "between tolerable and catastrophic"
+def distinct(variants: Sequence[Variant]) -> list[Variant]:
+    """The variants without those whose order an earlier one has too."""
+    return list({str(variant.run): variant for variant in reversed(variants)}.values())[::-1]
 
 
 def by_stack(variants: Sequence[Variant]) -> Mapping[str, list[Variant]]:
     """The variants of each stack, in their order."""
     stacks = dict.fromkeys(variant.stack for variant in variants)
     return {stack: [variant for variant in variants if variant.stack == stack] for stack in stacks}
-
-
-def as_numbers(table: pd.DataFrame) -> list[dict]:
-    """The table for `save_numbers`: a dictionary for each row."""
-    return table.astype(object).where(table.notna(), None).to_dict("records")

@@ -7,12 +7,13 @@ from html import escape
 import ipywidgets as widgets
 from PIL import Image
 
-from painters_utils.models.catalog import model_depths, model_row
-from painters_utils.errors import InputError
-from .figures import short
 from painters_utils.engine.orders import describe
+from painters_utils.errors import InputError
+from painters_utils.models.catalog import model_depths, model_row
 from painters_utils.study.studio import SCORES, Studio
 from painters_utils.study.variants import TITLES, Variant, custom_variant
+
+from .figures import short
 
 ENLARGED = 3  # times
 STRATEGIES = ("identity", "skip", "middle_repeat", "reverse", "random_order", "parallel", "looped_parallel")

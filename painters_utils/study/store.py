@@ -11,49 +11,60 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from painters_utils.files import whole
-from painters_utils.models.pipelines import Picture
+from painters_utils.files import write_whole
+from painters_utils.models.painting import Picture
 
 # What numpy and json raise on a file that is missing, cut short or no archive at all.
 DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, BadZipFile, zlib.error)
-Kept = tuple[list[Picture], pd.DataFrame]
 
 
 class Store:
-    """Pictures and tables in `folder`, each under a key of plain values; nothing in a file is executed."""
+    """Pictures and tables in `folder`, each under a key of plain values; nothing in a file is executed.
+
+    What does not lie under its key, or is damaged, is computed and written.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def get(self, key: object, compute: Callable[[], Kept]) -> Kept:
-        """What lies under `key`, computed and written if it is not there or damaged: (pictures, table)."""
-        name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
-        path = self.folder / f"{name}.npz"
+    def pictures(self, key: object, compute: Callable[[], list[Picture]]) -> list[Picture]:
+        """The pictures under a key."""
         try:
-            return read(path)
+            return read_pictures(self.path(key))
         except DAMAGED:
-            pictures, table = compute()
-            write(path, pictures, table)
-            return pictures, table
+            write_pictures(self.path(key), pictures := compute())
+            return pictures
+
+    def table(self, key: object, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        """The table under a key."""
+        try:
+            with np.load(self.path(key), allow_pickle=False) as file:
+                return pd.DataFrame(json.loads(str(file["columns"])))
+        except DAMAGED:
+            columns = {str(name): values.tolist() for name, values in compute().items()}
+            write(self.path(key), columns=json.dumps(columns))
+            return pd.DataFrame(columns)
+
+    def path(self, key: object) -> Path:
+        """Where a key's file lies, there or not."""
+        name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
+        return self.folder / f"{name}.npz"
 
 
-def write(path: Path, pictures: Sequence[Picture], table: pd.DataFrame) -> None:
+def write(path: Path, **arrays: object) -> None:
     """One .npz of plain numbers and text; it appears whole or not at all."""
-    about = {
-        "pictures": [[p.prompt, p.seed, p.finite] for p in pictures],
-        "columns": {str(name): table[name].tolist() for name in table},
-    }
-    pixels = np.stack([np.asarray(p.image) for p in pictures]) if pictures else np.zeros(0, np.uint8)
-    with whole(path) as unfinished, open(unfinished, "wb") as file:
-        np.savez_compressed(file, pixels=pixels, about=json.dumps(about))
+    with write_whole(path) as unfinished, open(unfinished, "wb") as file:
+        np.savez_compressed(file, **arrays)
 
 
-def read(path: Path) -> Kept:
-    """What `write` wrote; one of DAMAGED if it is missing or damaged."""
+def write_pictures(path: Path, pictures: Sequence[Picture]) -> None:
+    """Pictures of one size with their prompts, seeds and whether they are finite."""
+    about = json.dumps([[p.prompt, p.seed, p.finite] for p in pictures])
+    write(path, pixels=np.stack([np.asarray(p.image) for p in pictures]), about=about)
+
+
+def read_pictures(path: Path) -> list[Picture]:
+    """What `write_pictures` wrote; one of DAMAGED if it is missing or damaged."""
     with np.load(path, allow_pickle=False) as file:
-        about, pixels = json.loads(str(file["about"])), file["pixels"]
-    pictures = [
-        Picture(prompt, seed, Image.fromarray(image), finite)
-        for (prompt, seed, finite), image in zip(about["pictures"], pixels, strict=True)
-    ]
-    return pictures, pd.DataFrame(about["columns"])
+        rows = zip(json.loads(str(file["about"])), file["pixels"], strict=True)
+        return [Picture(prompt, seed, Image.fromarray(image), finite) for (prompt, seed, finite), image in rows]

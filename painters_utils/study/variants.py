@@ -1,8 +1,9 @@
-"""The experiments of the study as variants: a stack, an order, and the controls under which it runs.
+"""Ways to run a model: a stack, an order, and the controls under which it runs.
 
 Two presets. `article`: the layer orders that the article's author ran, slips included and flagged (data/article.yaml).
 `matched`: the same share of every stack, in bands found by the same rule, so that models can be compared. And the
-paper's sweep: ever more of a stack's middle (Sun et al. 2024, section 3).
+paper's sweep: ever more of a stack's middle (Sun et al. 2024, section 3). What an experiment runs of these is in
+`experiments.py`.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -12,25 +13,16 @@ from typing import Any
 import numpy as np
 import yaml
 
-from painters_utils.models.catalog import ROOT, model_depths, model_row
-from painters_utils.errors import InputError, unknown
-from painters_utils.engine.orders import Order, check_order, describe, unchanged_ends
+from painters_utils.engine.describe import describe
+from painters_utils.engine.orders import Order, check_order, unchanged_ends
 from painters_utils.engine.strategies import STRATEGIES, build_order, middle_band
+from painters_utils.errors import InputError, unknown
+from painters_utils.models.model import Model
+from painters_utils.paths import DATA
 
+Bands = Mapping[str, Mapping[str, list[int]]]  # of each stack: "low", "high" or "middle" → [first, last]
 PRESETS = ("article", "matched")
 SHARE = 0.25  # of a stack that a matched band takes
-TITLES = {
-    "identity": "untouched",
-    "skip": "skip",
-    "middle_repeat": "repeat",
-    "reverse": "reverse",
-    "random_order": "random order",
-    "parallel": "parallel",
-    "looped_parallel": "looped parallel",
-    "remove_first": "without first",
-    "remove_last": "without last",
-    "swap_neighbours": "swap",
-}
 
 
 @dataclass(frozen=True)
@@ -61,61 +53,77 @@ class Variant:
         """What happens to the layers: "layers 7–10 are skipped"."""
         return describe(self.order, self.depth)
 
+    @property
+    def run(self) -> dict[str, Any]:
+        """All that its pictures depend on beside the model: what it is called and why it is run change nothing."""
+        return {name: getattr(self, name) for name in ("stack", "order", "combine", "affected", "steps")}
 
-def in_article(model: str) -> bool:
+
+def custom_variant(stack: str, depth: int, strategy: str, **options: Any) -> Variant:
+    """One variant by name of its strategy and its options, checked."""
+    order = build_order(strategy, depth, **options)
+    return Variant(variant_name(strategy, **options), stack, order, depth, strategy, band=options.get("band"))
+
+
+def variant_name(strategy: str, **options: Any) -> str:
+    """ "skip 7–10", "repeat 9 over 3–16", "looped parallel 3–15 × 13", "without first 2", "swap 4 and 5"."""
+    if strategy not in STRATEGIES:
+        raise unknown("strategy", strategy, STRATEGIES)
+    name, band = STRATEGIES[strategy].title, options.get("band")
+    over = "" if band is None else f"{band[0]}–{band[1]}" if band[0] != band[1] else f"{band[0]}"
+    if strategy == "middle_repeat" and band is not None:
+        layer = options.get("layer")
+        return f"{name} {(band[0] + band[1]) // 2 if layer is None else layer} over {over}"
+    if strategy == "looped_parallel":
+        return f"{name} {over} × {options.get('loops', 3)}"
+    if strategy == "random_order":
+        return f"{name} {over}, draw {options.get('seed', 0)}"
+    if strategy in ("remove_first", "remove_last"):
+        return name if options["k"] == 1 else f"{name} {options['k']}"
+    if strategy == "swap_neighbours":
+        return f"{name} {options['i']} and {options['i'] + 1}"
+    return f"{name} {over}".strip()
+
+
+# -- the article's ------------------------------------------------------------------------------------------
+
+
+def article_table() -> dict[str, dict[str, list[dict]]]:
+    """The author's orders by family and stack, as data/article.yaml has them."""
+    return yaml.safe_load((DATA / "article.yaml").read_text())
+
+
+def in_article(model: Model) -> bool:
     """Whether the article ran orders on models of this family."""
-    return model_row(model).get("family") in _article()
+    return model.family in article_table()
 
 
-def article_variants(model: str, strategy: str | Sequence[str] | None = None) -> list[Variant]:
+def article_variants(model: Model, strategies: Collection[str] = tuple(STRATEGIES)) -> list[Variant]:
     """What the article ran on the original of `model`, with the slips: all of it, or certain strategies.
 
     `InputError` if the model's family is none of the article's three.
     """
-    row, wanted = model_row(model), _wanted(strategy)
-    table = _article()
-    if row.get("family") not in table:
-        raise InputError(f"the article ran no orders on {model!r}: use the matched preset, or a band of your own")
-    depths = model_depths(model)
+    if not in_article(model):
+        raise InputError(f"the article ran no orders on {model.name!r}: use the matched preset, or a band of your own")
     variants = []
-    for stack, entries in table[row["family"]].items():
-        if stack not in depths:
-            raise InputError(f"{model!r} has no {stack}, which the article's orders need: use the matched preset")
+    for stack, entries in article_table()[model.family].items():
+        if stack not in model.depths:
+            raise InputError(f"{model.name!r} has no {stack}, which the article's orders need: use the matched preset")
+        depth = model.depths[stack]
         for entry in entries:
-            options = {key: value for key, value in entry.items() if key not in ("strategy", "drop", "slip")}
-            if entry["strategy"] not in wanted:
+            strategy = entry["strategy"]
+            if strategy not in strategies:
                 continue
-            order = build_order(entry["strategy"], depths[stack], **options)
+            options = {key: value for key, value in entry.items() if key not in ("strategy", "drop", "slip")}
+            order = build_order(strategy, depth, **options)
             order = [step for step in order if step not in entry.get("drop", ())]
-            check_order(order, depths[stack], stack)
-            variants.append(
-                Variant(
-                    variant_name(entry["strategy"], **options), stack, order, depths[stack], entry["strategy"],
-                    "article", band=entry.get("band"), slip=entry.get("slip", ""),
-                )
-            )  # fmt: skip
+            check_order(order, depth, stack)
+            name, slip = variant_name(strategy, **options), entry.get("slip", "")
+            variants.append(Variant(name, stack, order, depth, strategy, "article", band=entry.get("band"), slip=slip))
     return variants
 
 
-def matched_variants(
-    bands: Mapping[str, Mapping[str, list[int]]], depths: Mapping[str, int], strategy: str, **options: Any
-) -> list[Variant]:
-    """A strategy on every matched band: `bands` as `matched_bands` gives them for each stack, `depths` by stack."""
-    _wanted(strategy)
-    return [
-        Variant(
-            f"{variant_name(strategy, band=band, **options)} ({place})",
-            stack,
-            build_order(strategy, depths[stack], band, **options),
-            depths[stack],
-            strategy,
-            "matched",
-            place,
-            band,
-        )
-        for stack, places in bands.items()
-        for place, band in places.items()
-    ]
+# -- matched ------------------------------------------------------------------------------------------------
 
 
 def matched_bands(similarity: np.ndarray, share: float = SHARE) -> dict[str, list[int]]:
@@ -134,69 +142,26 @@ def matched_bands(similarity: np.ndarray, share: float = SHARE) -> dict[str, lis
 
     def most_alike(start: int, stop: int) -> list[int]:
         alike = {first: similarity[first : first + size, first : first + size].mean() for first in range(start, stop)}
-        first = max(alike, key=alike.get)
+        first = max(alike, key=lambda start: alike[start])
         return [first, first + size - 1]
 
     half = depth // 2
-    return {
-        "low": most_alike(1, max(half - size + 1, 2)),
-        "high": most_alike(half, depth - size),
-    }
+    return {"low": most_alike(1, max(half - size + 1, 2)), "high": most_alike(half, depth - size)}
 
 
-def plan(
-    model: str, strategy: str, bands: Mapping[str, Mapping[str, list[int]]], presets: Sequence[str] = PRESETS,
-    stack: str | None = None, band: list[int] | None = None, **options: Any,
-) -> list[Variant]:  # fmt: skip
-    """What a notebook runs: a strategy under `presets` on every stack, or on `stack` alone, or on one `band` of it.
-
-    `bands` are the matched bands of each stack. Where the article ran nothing on such a model, "matched" stands alone.
-    `InputError` for what contradicts itself or does not fit the model.
-    """
-    depths = model_depths(model)
-    if isinstance(presets, str) or not presets:
-        raise InputError(f"presets is {presets!r}: give a list of {' and '.join(PRESETS)}")
-    for preset in presets:
-        if preset not in PRESETS:
-            raise unknown("preset", preset, PRESETS)
-    if stack is not None and stack not in depths:
-        raise unknown(f"stack of {model}", stack, depths)
-    if band is not None:
-        if stack is None and len(depths) > 1:
-            raise InputError(f"band {band} without its stack: name one of {', '.join(depths)}")
-        stack = stack or next(iter(depths))
-        return [custom_variant(stack, depths[stack], strategy, band=band, **options)]
-    article = "article" in presets and (in_article(model) or "matched" not in presets)
-    variants = article_variants(model, strategy) if article else []
-    if "matched" in presets:
-        variants += matched_variants(bands, depths, strategy, **options)
-    variants = [variant for variant in variants if stack in (None, variant.stack)]
-    return sorted(variants, key=lambda variant: list(depths).index(variant.stack))
+def matched_variants(bands: Bands, depths: Mapping[str, int], strategy: str, **options: Any) -> list[Variant]:
+    """A strategy on every matched band of every stack."""
+    return [
+        Variant(
+            f"{variant_name(strategy, band=band, **options)} ({place})", stack,
+            build_order(strategy, depths[stack], band, **options), depths[stack], strategy, "matched", place, band,
+        )
+        for stack, places in bands.items()
+        for place, band in places.items()
+    ]  # fmt: skip
 
 
-def sweep_variants(depths: Mapping[str, int], strategy: str, shares: Sequence[float], **options: Any) -> list[Variant]:
-    """The paper's sweep: the strategy on ever larger middles of each stack, about `shares` of it."""
-    variants = []
-    for stack, depth in depths.items():
-        bands = []
-        for share in shares:
-            s = min(max(round((depth - 1 - share * depth) / 2), 0), (depth - 2) // 2)
-            band = middle_band(depth, s)
-            if band not in bands and (band[1] > band[0] or strategy == "skip"):
-                bands.append(band)
-        variants += [
-            Variant(
-                variant_name(strategy, band=band, **options), stack, build_order(strategy, depth, band, **options),
-                depth, strategy, "sweep",
-            )
-            for band in bands
-        ]  # fmt: skip
-    return variants
-
-
-def edge_variants(
-    bands: Mapping[str, Mapping[str, list[int]]], depths: Mapping[str, int], share: float = 0.1
-) -> list[Variant]:
+def edge_variants(bands: Bands, depths: Mapping[str, int], share: float = 0.1) -> list[Variant]:
     """The same number of layers, `share` of a stack, removed at its ends, just before each band and inside it.
 
     For the article's claim 2, that the layers before a group translate into its space.
@@ -214,6 +179,25 @@ def edge_variants(
                 name = f"{variant_name('skip', band=cut)} ({where} {place})"
                 order = build_order("skip", depth, cut)
                 variants.append(Variant(name, stack, order, depth, "skip", "matched", f"{where} {place}", cut))
+    return variants
+
+
+# -- along the depth ----------------------------------------------------------------------------------------
+
+
+def sweep_variants(depths: Mapping[str, int], strategy: str, shares: Sequence[float], **options: Any) -> list[Variant]:
+    """The paper's sweep: the strategy on ever larger middles of each stack, about `shares` of it."""
+    variants = []
+    for stack, depth in depths.items():
+        bands: list[list[int]] = []
+        for share in shares:
+            s = min(max(round((depth - 1 - share * depth) / 2), 0), (depth - 2) // 2)
+            band = middle_band(depth, s)
+            if band not in bands and (band[1] > band[0] or strategy == "skip"):
+                bands.append(band)
+        for band in bands:
+            name, order = variant_name(strategy, band=band, **options), build_order(strategy, depth, band, **options)
+            variants.append(Variant(name, stack, order, depth, strategy, "sweep"))
     return variants
 
 
@@ -239,10 +223,12 @@ def neighbour_swaps(
     }
 
 
+# -- controls -----------------------------------------------------------------------------------------------
+
+
 def control_variants(
-    bands: Mapping[str, Mapping[str, list[int]]], depths: Mapping[str, int], steps: int,
-    apart: Collection[str], random_bands: int = 4,
-) -> list[Variant]:  # fmt: skip
+    bands: Bands, depths: Mapping[str, int], steps: int, apart: Collection[str], random_bands: int = 4
+) -> list[Variant]:
     """What an effect comes from, on the highest matched band of each stack.
 
     Parallel averaged and summed; the band and random ones of its size skipped; the band reversed for both streams, the
@@ -277,42 +263,3 @@ def control_variants(
             for i, when in enumerate(("early", "middle", "late")):
                 add("skip", band, f"{when} steps", steps=[third[i], third[i + 1] - 1])
     return variants
-
-
-def custom_variant(stack: str, depth: int, strategy: str, **options: Any) -> Variant:
-    """One variant by name of its strategy and its options, checked."""
-    order = build_order(strategy, depth, **options)
-    return Variant(variant_name(strategy, **options), stack, order, depth, strategy, band=options.get("band"))
-
-
-def variant_name(strategy: str, **options: Any) -> str:
-    """ "skip 7–10", "repeat 9 over 3–16", "looped parallel 3–15 × 13", "without first 2", "swap 4 and 5"."""
-    if strategy not in TITLES:
-        raise unknown("strategy", strategy, TITLES)
-    band = options.get("band")
-    over = "" if band is None else f"{band[0]}–{band[1]}" if band[0] != band[1] else f"{band[0]}"
-    name = TITLES[strategy]
-    if strategy == "middle_repeat":
-        layer = options.get("layer")
-        return f"{name} {(band[0] + band[1]) // 2 if layer is None else layer} over {over}"
-    if strategy == "looped_parallel":
-        return f"{name} {over} × {options.get('loops', 3)}"
-    if strategy == "random_order":
-        return f"{name} {over}, draw {options.get('seed', 0)}"
-    if strategy in ("remove_first", "remove_last"):
-        return name if options["k"] == 1 else f"{name} {options['k']}"
-    if strategy == "swap_neighbours":
-        return f"{name} {options['i']} and {options['i'] + 1}"
-    return f"{name} {over}".strip()
-
-
-def _article() -> dict:
-    return yaml.safe_load((ROOT / "data/article.yaml").read_text())
-
-
-def _wanted(strategy: str | Sequence[str] | None) -> list[str]:
-    names = list(STRATEGIES) if strategy is None else [strategy] if isinstance(strategy, str) else list(strategy)
-    for name in names:
-        if name not in STRATEGIES:
-            raise unknown("strategy", name, STRATEGIES)
-    return names

@@ -1,98 +1,21 @@
-"""Load a model by name and paint prompts with it: the same noise for the same prompt and seed, always."""
+"""Paint prompts with a pipeline: the same noise for the same prompt and seed, always."""
 
 import hashlib
 import inspect
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 import torch
 from diffusers import DiffusionPipeline
-from diffusers.utils import logging as diffusers_logging
 from PIL import Image, ImageDraw
-from safetensors import SafetensorError
 from tqdm.auto import tqdm
 
-from .catalog import ROOT, check_words, loading, model_row, require_positive
-from painters_utils.errors import InputError, unknown
-from .hub import commit, explained, read_json
-from .machine import check_machine, quantization, require_memory, too_large
-from .skeleton import check_supported
+from painters_utils.errors import InputError, require_positive, unknown
 
-diffusers_logging.set_verbosity_error()
-
-
-def load_pipeline(
-    name: str, dtype: torch.dtype | str | None = None, device: str | None = None, offload: str | None = None,
-    quantize: str | None = None,
-) -> DiffusionPipeline:  # fmt: skip
-    """The model's stock diffusers pipeline, ready to paint. Reads safetensors only and runs no code of a repository.
-
-    `name` is any that `model_row` knows; what is on the model hub is downloaded once, at the row's revision. What is
-    None is as `catalog.loading` says, and then as it suits the machine: float32, on the GPU if there is one.
-    - `offload`: "model" keeps on the GPU only the part that computes (text encoder, transformer, VAE), "sequential"
-      only its layer: slow, and least memory. "none" overrides the table.
-    - `quantize`: "8bit" and "4bit" (bitsandbytes) or "int8" (torchao) for the transformer and every part of more than
-      a billion parameters: less memory, other pictures.
-
-    Raises `InputError`, with the remedy, if the name is unknown, the model cannot be had or is not supported, a package
-    is missing, memory is too little, or weights are missing or damaged.
-    """
-    row = model_row(name)
-    how = loading(name, dtype=str(dtype).removeprefix("torch.") if dtype else None, device=device, offload=offload,
-                  quantize=quantize)  # fmt: skip
-    how["device"] = how["device"] or ("cuda" if torch.cuda.is_available() else "cpu")
-    check_machine(how)
-    if "repo" in row:
-        source, revision = row["repo"], commit(row["repo"], row["revision"])
-    else:
-        source, revision = ROOT / row["path"], None
-        if not (source / "model_index.json").exists():
-            raise InputError(f"no weights of {name!r} in {row['path']}: train them with `make minis`")
-    if not row.get("mini"):
-        check_supported(name)
-        require_memory(name, how)
-    # What a pipeline was saved without (SD3's T5) must be named when it is loaded.
-    absent = {part: None for part, where in read_json(name, "model_index.json").items() if where == [None, None]}
-    try:
-        with explained(source, revision) if revision else nullcontext():
-            pipe = DiffusionPipeline.from_pretrained(
-                source, revision=revision, dtype=getattr(torch, how["dtype"] or "float32"), use_safetensors=True,
-                local_files_only=revision is None, quantization_config=quantization(name, how), **absent,
-            )  # fmt: skip
-    except InputError:
-        raise
-    except torch.OutOfMemoryError as error:
-        raise too_large(name) from error
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        if row.get("mini"):
-            raise InputError(
-                f"the weights of {name!r} are damaged ({reason}): check them out again or retrain"
-            ) from error
-        raise InputError(
-            f"{name!r} cannot be loaded ({reason}): safetensors files are needed, whole and of this diffusers' classes"
-        ) from error
-    pipe.set_progress_bar_config(disable=True)
-    if not row.get("mini") and hasattr(getattr(pipe, "vae", None), "enable_slicing"):
-        pipe.vae.enable_slicing()  # large pictures are decoded one at a time
-    return placed(pipe, name, how)
-
-
-def placed(pipe: DiffusionPipeline, name: str, how: Mapping[str, Any]) -> DiffusionPipeline:
-    """The pipeline on its device, or waiting in memory where it is offloaded."""
-    try:
-        if how["offload"] == "model":
-            pipe.enable_model_cpu_offload(device=how["device"])
-        elif how["offload"] == "sequential":
-            pipe.enable_sequential_cpu_offload(device=how["device"])
-        else:
-            pipe.to(how["device"])
-    except torch.OutOfMemoryError as error:
-        raise too_large(name) from error
-    return pipe
+from .memory import too_large
+from .words import check_prompts
 
 
 def remember_texts(pipe: DiffusionPipeline) -> DiffusionPipeline:
@@ -136,12 +59,12 @@ def paint(
     pipe: DiffusionPipeline, prompts: Sequence[str], seeds: Sequence[int], batch: int = 16, desc: str = "painting",
     **call: object,
 ) -> list[Picture]:  # fmt: skip
-    """Paint every prompt with every seed, prompt after prompt; `call` goes to the pipeline (see `call_settings`).
+    """Paint every prompt with every seed, prompt after prompt; `call` goes to the pipeline (see `Model.call`).
 
     A picture is the same whatever the batch and the order of the prompts, up to rounding: matrix products of
     another shape add up in another order (differences of at most 2 of 255 grey levels, see the tests).
     """
-    check_prompts(pipe, prompts)
+    check_readable(pipe, prompts)
     check_call(pipe, call)
     if not seeds:
         raise InputError("no seeds: give at least one, as in [0]")
@@ -155,8 +78,9 @@ def paint(
         for start in range(0, len(jobs), batch):
             part = jobs[start : start + batch]
             generators = [noise_generator(prompt, seed) for prompt, seed in part]
+            given = pipeline_kwargs([prompt for prompt, _ in part], call)
             try:
-                output = pipe(**asked([prompt for prompt, _ in part], call), generator=generators, output_type="pt")
+                output = pipe(**given, generator=generators, output_type="pt")
             except torch.OutOfMemoryError as error:
                 raise too_large(type(pipe).__name__) from error
             if not isinstance(images := getattr(output, "images", None), torch.Tensor) or images.ndim != 4:
@@ -166,7 +90,7 @@ def paint(
     return pictures
 
 
-def asked(prompts: Sequence[str], call: Mapping[str, Any]) -> dict[str, Any]:
+def pipeline_kwargs(prompts: Sequence[str], call: Mapping[str, Any]) -> dict[str, Any]:
     """How a pipeline is called for some prompts: one negative prompt stands for as many."""
     negative = call.get("negative_prompt")
     many = {"negative_prompt": [negative] * len(prompts)} if isinstance(negative, str) else {}
@@ -202,11 +126,10 @@ def _not_a_number(width: int, height: int) -> Image.Image:
     return sign
 
 
-def check_prompts(pipe: DiffusionPipeline, prompts: Sequence[str]) -> None:
-    """Refuse what a model cannot read: an empty prompt; for a mini also unknown words and too long a prompt."""
+def check_readable(pipe: DiffusionPipeline, prompts: Sequence[str]) -> None:
+    """`words.check_prompts` for a loaded pipeline."""
     tokenizer = getattr(pipe, "tokenizer_2", None) or getattr(pipe, "tokenizer", None)
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    check_words(prompts, backend)
+    check_prompts(prompts, getattr(tokenizer, "backend_tokenizer", None), getattr(tokenizer, "model_max_length", 0))
 
 
 def describe_parts(pipe: DiffusionPipeline) -> pd.DataFrame:

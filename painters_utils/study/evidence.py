@@ -1,0 +1,261 @@
+"""Put claims to the test: what was painted and measured of each model, and the verdicts that follow."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from painters_utils.engine.bands import Stability, find_bands, how_grouped, stability
+from painters_utils.engine.describe import short
+from painters_utils.engine.strategies import STRATEGIES
+from painters_utils.errors import InputError, unknown
+from painters_utils.measure.intervals import interval, interval_of_draws
+from painters_utils.models.model import Model
+
+from .claims import OPEN, PRESETS, Outcome, Verdict, combine, compare, unmeasured
+from .experiments import Experiment, experiment, in_presets
+from .recordings import SEEDS, similarity_by_stack, streams_by_stack
+from .scores import NAMES, kept_more_than
+from .studio import Studio
+from .variants import Variant, article_variants, single_skips
+
+SPARED = 0.9  # a layer is spared if skipping it keeps more than this with 95 % certainty
+ROLES = {"adherence": "quality", "quality": "adherence"}  # a role's score, and the other overall score of a mini
+
+
+class Evidence:
+    """What was painted and measured of one model; what is missing is painted.
+
+    `notebooks` are those that ran; None: all. What belongs to another is not measured.
+    """
+
+    def __init__(
+        self, model: Model, prompts: Sequence[str] | None, seeds: Sequence[int], out: str | Path, suite: int = 0,
+        judges: Mapping[str, str | None] | None = None, notebooks: Sequence[str] | None = None,
+    ) -> None:  # fmt: skip
+        self.model, self.notebooks = model, notebooks
+        self.studio = Studio(model, prompts, seeds, out, suite=suite, judges=judges)
+        # Where there are many variants, the notebooks paint fewer of the suite's prompts.
+        fewer = model.mini and suite > 1
+        self.few = Studio(model, prompts, seeds, out, suite=1, judges=judges) if fewer else self.studio
+        self.family = model.family or model.key
+
+    def lacks(self, *needed: str) -> str:
+        """Which scores this model's pictures cannot have and which notebooks did not run, and why; "" if none."""
+        why = [f"{NAMES[name]}: {reason}" for name in needed if name in NAMES and (reason := self.studio.lacks(name))]
+        return "; ".join(why + [f"{name} did not run" for name in needed if name not in NAMES and not self.ran(name)])
+
+    def ran(self, notebook: str) -> bool:
+        """Whether a notebook was part of the study."""
+        return self.notebooks is None or notebook in self.notebooks
+
+    def scores(self, preset: str, of: Mapping) -> pd.DataFrame:
+        """Scaled scores of the variants that `of` names, their mean for each prompt and seed; with "duplicates"."""
+        studio, variants = self.variants(preset, of)
+        tables = []
+        for variant in variants:
+            table, raw = studio.scaled(variant), studio.scores(variant)
+            if "duplicates" in raw:
+                table["duplicates"] = (raw["duplicates"] - studio.full["duplicates"]).to_numpy()
+            tables.append(table)
+        return pd.concat(tables).groupby(["prompt", "seed"], sort=False).mean()
+
+    def variants(self, preset: str, of: Mapping) -> tuple[Studio, list[Variant]]:
+        """The studio and the variants that a reference of claims.yaml names; `InputError` if there are none."""
+        known = ("strategy", "stack", "band", "place", "role")
+        for key in of:
+            if key not in known:
+                raise unknown("key of a claim's variant", key, known)
+        bands, row, depths = self.studio.bands, row_of(of), self.model.depths
+        if preset == "article":
+            found = article_variants(self.model, [of["strategy"]])
+        elif row.build is in_presets:
+            found = row.variants(self.model, bands, presets=["matched"])
+        else:
+            matched = [variant for variant in row.variants(self.model, bands) if variant.preset == "matched"]
+            found = [variant for variant in matched if variant.strategy == of["strategy"]]
+        if "stack" in of:
+            single = of["stack"] == "single"
+            found = [variant for variant in found if ("single" in variant.stack) == single and variant.stack in depths]
+        if "band" in of:
+            found = [variant for variant in found if variant.band == of["band"]]
+        if "role" in of:
+            found = [variant for variant in found if (variant.stack, variant.place) == self.role(of["role"])]
+        if (place := of.get("place")) not in (None, "any"):
+            found = [v for v in found if v.place == place or v.place.startswith(f"{place} ")]
+        if not found:
+            raise InputError(f"no {preset} variant of {self.model.name!r} is {dict(of)}: see data/claims.yaml")
+        return (self.few if row.name == "random_order" else self.studio), found
+
+    def role(self, score: str) -> tuple[str, str]:
+        """The matched band whose layers, skipped one by one, cost most of this score beside the other overall score."""
+        other, cost = ROLES[score], {}
+        for stack, table in self.alone.items():
+            for place, (first, last) in self.studio.bands[stack].items():
+                kept = table.iloc[first : last + 1]
+                cost[stack, place] = float((kept[other] - kept[score]).mean())
+        return max(cost, key=lambda place: cost[place])
+
+    @cached_property
+    def alone(self) -> dict[str, pd.DataFrame]:
+        """What each stack's layers leave when they are skipped one by one: a row for each layer."""
+        skips = single_skips(self.model.depths)
+        return {stack: self.few.table(some, desc=f"{short(stack)} layers") for stack, some in skips.items()}
+
+    # -- numbers beside the pictures --------------------------------------------------------------------------
+
+    def similarity_draws(self, measure: str, inside_bands: bool) -> np.ndarray:
+        """Mean similarity of two layers for each recorded picture: of the matched bands, or of all layers."""
+        recording, values, layers = self.studio.recordings[measure], [], []
+        for stack, stream in streams_by_stack(recording).items():
+            matrices = recording.per_picture(stream, stack=stack)
+            spans = self.studio.bands[stack].values() if inside_bands else [[0, matrices.shape[1] - 1]]
+            for first, last in spans:
+                part = matrices[:, first : last + 1, first : last + 1]
+                values.append(part[:, ~np.eye(part.shape[1], dtype=bool)].mean(1))
+                layers.append(last - first + 1)
+        return np.average(values, axis=0, weights=layers)
+
+    @cached_property
+    def stable(self) -> list[Stability]:
+        """Of each stack: how stable as many bands are as clustering finds."""
+        recording = self.studio.recordings["cosine"]
+        streams, matrices = streams_by_stack(recording), similarity_by_stack(recording)
+        counts = {stack: max(len(find_bands(matrix).bands), 2) for stack, matrix in matrices.items()}
+        return [stability(recording.per_picture(streams[stack], stack=stack), counts[stack]) for stack in streams]
+
+
+def row_of(of: Mapping) -> Experiment:
+    """The experiment that paints the variants of a reference: the edges', or the strategy's own."""
+    edge = of["strategy"].startswith("remove_") or str(of.get("place", "")).startswith(("before", "inside"))
+    return experiment("edges" if edge else of["strategy"])
+
+
+def evidence_of(
+    models: Sequence[Model], prompts: Sequence[str] | Mapping[str, Sequence[str]] | None, seeds: Sequence[int],
+    out: str | Path, **options: Any,
+) -> dict[str, Evidence]:  # fmt: skip
+    """The evidence of every model of a study, by the name of its folder in `out`.
+
+    `prompts` are those of all models, or of each by its name.
+    """
+    own = {model.name: prompts[model.name] if isinstance(prompts, Mapping) else prompts for model in models}
+    return {model.key: Evidence(model, own[model.name], seeds, f"{out}/{model.key}", **options) for model in models}
+
+
+def find_verdicts(claim: Mapping, study: Mapping[str, Evidence]) -> list[Verdict]:
+    """What every model of the study (name → evidence) says of a question or a claim, for each preset that it has.
+
+    A claim on models that are not in the study has no verdicts; one that compares models needs all of them.
+    """
+    found = []
+    for model, evidence in study.items():
+        if claim.get("families") and evidence.family not in claim["families"]:
+            continue
+        for key, preset in PRESETS.items():
+            if key in claim:
+                outcomes = [run_test(test, preset, evidence, study) for test in claim[key]]
+                found.append(Verdict(str(claim["id"]), model, preset, combine(outcomes), outcomes))
+    return found
+
+
+def run_test(test: Mapping, preset: str, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
+    """One test on one model."""
+    if "measure" in test:
+        if test["measure"] not in MEASURES:
+            raise unknown("measure of a claim", test["measure"], MEASURES)
+        return MEASURES[test["measure"]](test, evidence, study)
+    score, other = test["score"], test.get("other", {})
+    of, other_score = other.get("of", test["of"]), other.get("score", score)
+    role = "role" in test["of"] or "role" in of
+    needed = [score, other_score, *(ROLES if role else ()), *(row_of(one).notebook for one in (test["of"], of))]
+    if lacking := evidence.lacks(*dict.fromkeys(needed + ["12_layer_by_layer"] * role)):
+        return unmeasured(f"{name_of(score, test['of'])} ({lacking})")
+    values = evidence.scores(preset, test["of"])[score]
+    threshold, against = test.get("than"), ""
+    if other:
+        beside = evidence.scores(preset, of)[other_score]
+        both = values.index.intersection(beside.index)
+        values = values[both] - beside[both]
+        threshold = test.get("by", 0)
+        against = f" less {name_of(other_score, of)}" if "of" in other else f" less {NAMES[other_score]}"
+    found = interval(values, values.index.get_level_values("prompt"))
+    return compare(f"{name_of(score, test['of'])}{against}", found, test["is"], threshold)
+
+
+def name_of(score: str, of: Mapping) -> str:
+    """ "broad concepts of skip (MM-DiT, low)"."""
+    band = of.get("band")
+    where = [{"mm": "MM-DiT", "single": "single"}.get(of.get("stack", ""), ""), f"{band[0]}–{band[1]}" if band else ""]
+    where += ["" if of.get("place") in (None, "any") else of["place"], f"{of['role']} layers" if "role" in of else ""]
+    inside = ", ".join(part for part in where if part)
+    return f"{NAMES[score]} of {STRATEGIES[of['strategy']].title}" + (f" ({inside})" if inside else "")
+
+
+# -- measures -----------------------------------------------------------------------------------------------
+
+
+def band_similarity(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
+    """Linear CKA of two layers of a matched band."""
+    values = evidence.similarity_draws("linear CKA", inside_bands=True)
+    prompts = [prompt for _ in SEEDS for prompt in evidence.studio.shown]
+    return compare("linear CKA inside bands", interval(values, prompts), test["is"], test["than"])
+
+
+def contrast(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
+    """How grouped the model is beyond chance (`bands.how_grouped`)."""
+    draws = how_grouped(evidence.stable)
+    return compare("contrast of its bands beyond chance", interval_of_draws(draws), test["is"], test["than"])
+
+
+def ranking(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
+    """Whether models are as grouped as in the claimed order: each step down, as the difference to the next."""
+    by_family = {one.family: how_grouped(one.stable) for one in study.values()}
+    if any(family not in by_family for family in test["families"]):
+        return unmeasured("the ranking of all three models: not all were studied", OPEN)
+    order = [by_family[family] for family in test["families"]]
+    least = np.min([one - two for one, two in zip(order, order[1:], strict=False)], axis=0)
+    words = " over ".join(f"{family} {one.mean():.2f}" for family, one in zip(test["families"], order, strict=True))
+    return compare(f"grouped in the order {words}, smallest lead", interval_of_draws(least), "above", 0)
+
+
+def weaker_similarity(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
+    """Mean cosine of two layers, less that of the other model where it is smallest."""
+    draw = np.random.default_rng(0)
+    resampled = {
+        one.model.key: np.array([draw.choice(values, len(values)).mean() for _ in range(1000)])
+        for one, values in ((one, one.similarity_draws("cosine", inside_bands=False)) for one in study.values())
+    }
+    own = resampled.pop(evidence.model.key)
+    if not resampled:
+        return unmeasured("similarity beside the other models': none was studied", OPEN)
+    beside = min(resampled.values(), key=np.mean)
+    return compare("mean cosine less that of the next model", interval_of_draws(own - beside), test["is"], test["than"])
+
+
+def border_near(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
+    """The share of resampled pictures with a border between bands behind one of the layers."""
+    first, last = test["layers"]
+    share = max(float(one.borders[first : last + 1].max()) for one in evidence.stable if len(one.borders) > last)
+    return compare(f"share of draws with a border at layers {first}–{last}", (share,) * 3, test["is"], test["than"])
+
+
+def spared(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
+    """The share of layers that can each be skipped almost for nothing."""
+    if lacking := evidence.lacks("12_layer_by_layer"):
+        return unmeasured(f"share of layers that can each be skipped ({lacking})")
+    share = float(kept_more_than(pd.concat(evidence.alone.values()), SPARED).mean())
+    return compare("share of layers that can each be skipped", (share,) * 3, test["is"], test["than"])
+
+
+MEASURES: dict[str, Callable[[Mapping, Evidence, Mapping[str, Evidence]], Outcome]] = {
+    "band similarity": band_similarity,
+    "grouped": contrast,
+    "ranking": ranking,
+    "weaker similarity": weaker_similarity,
+    "border near": border_near,
+    "spared": spared,
+}

@@ -1,0 +1,198 @@
+"""The one table of experiments: what is tried, under which title and colour, in which notebook, and as what variants.
+
+Notebooks, plan, claims, charts and page all read it. A new experiment is a function that builds an order
+(`engine/strategies.py`), a row here, and a notebook.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from painters_utils.engine.strategies import STRATEGIES
+from painters_utils.errors import InputError, unknown
+from painters_utils.models.model import Model
+
+from .variants import (
+    PRESETS,
+    Bands,
+    Variant,
+    article_variants,
+    control_variants,
+    custom_variant,
+    edge_variants,
+    in_article,
+    matched_variants,
+    single_skips,
+    sweep_variants,
+)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A row. `name` is that of a strategy, unless the experiment combines several."""
+
+    name: str
+    says: str  # what happens to the layers
+    notebook: str = ""
+    heading: str = ""  # the question, as a heading
+    question: str = ""  # the paper's question that it answers, by its id in data/claims.yaml
+    colour: str = "#8a8f98"  # Okabe & Ito's colours: told apart by the colour-blind too
+    marker: str = "o"
+    example: Mapping[str, Any] | None = None  # options of the strategy, to be drawn on a stack of eight layers
+    build: Callable[..., list[Variant]] = field(default=lambda *_, **__: [], repr=False)
+
+    @property
+    def title(self) -> str:
+        """Its name in people's words: "looped parallel"."""
+        return STRATEGIES[self.name].title if self.name in STRATEGIES else self.name.replace("_", " ")
+
+    @property
+    def swept(self) -> bool:
+        """Whether the sweep runs it: a strategy that changes a band."""
+        return self.name in STRATEGIES and "band" in (self.example or {})
+
+    def variants(self, model: Model, bands: Bands, **options: Any) -> list[Variant]:
+        """Everything that the experiment paints of a model; `bands` are the matched bands of its stacks.
+
+        `options` go to the row's `build`. `InputError` for what contradicts itself or does not fit the model.
+        """
+        return self.build(self.name, model, bands, **options)
+
+
+def experiment(name: str) -> Experiment:
+    """The row of a name; `InputError` names the nearest if there is none."""
+    rows = {row.name: row for row in EXPERIMENTS}
+    if name not in rows:
+        raise unknown("experiment", name, rows)
+    return rows[name]
+
+
+# -- what they paint ----------------------------------------------------------------------------------------
+
+
+def in_presets(
+    strategy: str, model: Model, bands: Bands, presets: Sequence[str] = PRESETS, stack: str | None = None,
+    band: list[int] | None = None, **options: Any,
+) -> list[Variant]:  # fmt: skip
+    """A strategy under `presets` on every stack, or on `stack` alone, or on one `band` of it.
+
+    Where the article ran nothing on such a model, "matched" stands alone.
+    """
+    if isinstance(presets, str) or not presets:
+        raise InputError(f"presets is {presets!r}: give a list of {' and '.join(PRESETS)}")
+    for preset in presets:
+        if preset not in PRESETS:
+            raise unknown("preset", preset, PRESETS)
+    if stack is not None and stack not in model.depths:
+        raise unknown(f"stack of {model.name}", stack, model.depths)
+    if band is not None:
+        if stack is None and len(model.depths) > 1:
+            raise InputError(f"band {band} without its stack: name one of {', '.join(model.depths)}")
+        stack = stack or next(iter(model.depths))
+        return [custom_variant(stack, model.depths[stack], strategy, band=band, **options)]
+    article = "article" in presets and (in_article(model) or "matched" not in presets)
+    variants = article_variants(model, [strategy]) if article else []
+    if "matched" in presets:
+        variants += matched_variants(bands, model.depths, strategy, **options)
+    variants = on_stack(variants, stack)
+    return sorted(variants, key=lambda variant: list(model.depths).index(variant.stack))
+
+
+def on_stack(variants: Sequence[Variant], stack: str | None) -> list[Variant]:
+    """Those on one stack; all of them if it is None."""
+    return [variant for variant in variants if stack in (None, variant.stack)]
+
+
+def random_draws(
+    strategy: str, model: Model, bands: Bands, draws: int = 10, stack: str | None = None, band: list[int] | None = None
+) -> list[Variant]:
+    """Each matched band, or one `band`, in `draws` random orders, band by band; the paper draws ten.
+
+    A draw that gives an order once more is left out: a band of two layers has but one other order.
+    """
+    found: dict[tuple, dict[str, Variant]] = {}
+    for seed in range(draws):
+        for variant in in_presets(strategy, model, bands, ["matched"], stack, band, seed=seed):
+            of_band = found.setdefault((variant.stack, str(variant.band), variant.place), {})
+            of_band.setdefault(str(variant.order), variant)
+    return [variant for of_band in found.values() for variant in of_band.values()]
+
+
+def at_edges(
+    _: str, model: Model, bands: Bands, presets: Sequence[str] = PRESETS, removed: float = 0.1, stack: str | None = None
+) -> list[Variant]:
+    """Layers removed at the ends of each stack and around its bands; `removed` is the share of the stack."""
+    article = article_variants(model, ["remove_first", "remove_last"]) if in_article(model) else []
+    matched = edge_variants(bands, model.depths, removed)
+    chosen = (article if "article" in presets else []) + (matched if "matched" in presets else [])
+    return on_stack(chosen, stack)
+
+
+def each_layer(_: str, model: Model, bands: Bands) -> list[Variant]:
+    """Every layer of every stack skipped on its own."""
+    return [variant for variants in single_skips(model.depths).values() for variant in variants]
+
+
+def in_sweep(
+    _: str, model: Model, bands: Bands, shares: Sequence[float] = (0.25, 0.5, 0.75),
+    strategies: Sequence[str] | None = None,
+) -> list[Variant]:  # fmt: skip
+    """Every strategy of the table on ever larger middles of each stack."""
+    chosen = [row.name for row in EXPERIMENTS if row.swept] if strategies is None else strategies
+    return [variant for strategy in chosen for variant in sweep_variants(model.depths, strategy, shares)]
+
+
+def as_controls(
+    _: str, model: Model, bands: Bands, random_bands: int = 4, apart: Collection[str] | None = None,
+    stack: str | None = None,
+) -> list[Variant]:  # fmt: skip
+    """Four controls on one band of each stack. `apart`: the stacks whose blocks return text and image apart; None:
+    those that do so in the article's three families."""
+    apart = [stack for stack in model.depths if "single" not in stack] if apart is None else apart
+    return on_stack(control_variants(bands, model.depths, model.steps, apart, random_bands), stack)
+
+
+BAND = {"band": [2, 5]}
+EXPERIMENTS: list[Experiment] = [
+    Experiment("identity", "every layer once, in order", example={}),
+    Experiment(
+        "skip", "a band is left out: are all layers necessary?", "05_skip", "Are all layers necessary?", "Q2",
+        "#0072B2", "o", BAND, in_presets,
+    ),
+    Experiment(
+        "middle_repeat", "one layer stands in for all of the band: do they do the same?", "06_repeat",
+        "Do they all do the same?", "Q3", "#D55E00", "X", BAND, in_presets,
+    ),
+    Experiment(
+        "reverse", "the band runs backwards: does the order matter?", "07_reverse", "Does the order matter?", "Q4",
+        "#E69F00", "^", BAND, in_presets,
+    ),
+    Experiment(
+        "random_order", "the band is shuffled: is any order as good?", "08_random_order", "Is any order as good?", "Q6",
+        "#CC79A7", "D", BAND | {"seed": 1}, random_draws,
+    ),
+    Experiment(
+        "parallel", "the band's layers all see the same canvas, and what they return is averaged", "09_parallel",
+        "Can they run in parallel?", "Q5", "#009E73", "s", BAND, in_presets,
+    ),
+    Experiment(
+        "looped_parallel", "run in parallel and fed back into themselves, here three times", "10_looped_parallel",
+        "Does looping help?", "Q7", "#56B4E9", "P", BAND | {"loops": 3}, in_presets,
+    ),
+    Experiment(
+        "edges", "layers are removed at the ends of a stack and just before a band", "11_edges",
+        "What do the layers at the edges do?", build=at_edges,
+    ),
+    Experiment(
+        "layer_by_layer", "each layer is skipped on its own", "12_layer_by_layer", "Which layer carries what?",
+        build=each_layer,
+    ),
+    Experiment(
+        "sweep", "every strategy on ever larger middles of each stack", "13_sweep", "Which change harms least?", "Q8",
+        build=in_sweep,
+    ),
+    Experiment(
+        "controls", "layers summed, random bands, one stream, some steps", "14_controls",
+        "What the damage is made of", build=as_controls,
+    ),
+]  # fmt: skip

@@ -1,0 +1,60 @@
+"""What a notebook leaves for others: numbers as JSON, and its pictures in strips. Files appear whole or not at all.
+
+A relative `out` is taken from the repository's root, so that JupyterLab and papermill find the same files.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+from PIL import Image
+
+from painters_utils.errors import InputError
+from painters_utils.files import write_whole
+from painters_utils.paths import ROOT
+
+STRIP = 3  # pictures to a row: large enough on a phone
+STRIP_SIDE = 192  # px: larger pictures are shrunk, the page holds hundreds
+
+
+def save_numbers(out: str | Path, notebook: str, numbers: dict) -> None:
+    """Write what a notebook found to `{out}/{notebook}.json`; the page's prose and other notebooks read it there."""
+    with write_whole(ROOT / out / f"{notebook}.json") as unfinished:
+        unfinished.write_text(json.dumps(numbers, indent=1, ensure_ascii=False))
+
+
+def read_numbers(out: str | Path, notebook: str) -> dict:
+    """Read what `save_numbers` wrote; `InputError` if that notebook has not run here yet or the file is damaged."""
+    path = ROOT / out / f"{notebook}.json"
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"no numbers of {notebook} in {out}: run that notebook first, with the same `out`") from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} is damaged ({error}): delete it and run {notebook} again") from error
+
+
+def as_numbers(table: pd.DataFrame) -> list[dict]:
+    """A table for `save_numbers`: a dictionary for each row, None where there is no number."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")
+
+
+def save_strips(out: str | Path, notebook: str, strips: Mapping[str, Sequence[Image.Image]]) -> None:
+    """Pictures in rows of STRIP, one file for each name, in `{out}/strips/{notebook}/`; the page compares them."""
+    folder = ROOT / out / "strips" / notebook
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    names = {}
+    for number, (name, pictures) in enumerate(strips.items()):
+        shrink = min(1, STRIP_SIDE / max(pictures[0].size))
+        width, height = (round(side * shrink) for side in pictures[0].size)
+        columns, rows = min(STRIP, len(pictures)), -(-len(pictures) // STRIP)
+        strip = Image.new("RGB", (width * columns, height * rows), "white")
+        for i, picture in enumerate(pictures):
+            small = picture.resize((width, height), Image.Resampling.LANCZOS)
+            strip.paste(small, (i % STRIP * width, i // STRIP * height))
+        names[name] = f"{number:02}.webp"
+        strip.save(folder / names[name], quality=80, method=6)
+    (folder / "names.json").write_text(json.dumps(names, ensure_ascii=False))

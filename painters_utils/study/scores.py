@@ -1,0 +1,103 @@
+"""What a picture's scores mean: their names, and the paper's scale from 0, chance, to 1, the full model.
+
+Two scorers give them: the checker reads minis' pictures (`measure/world.py`), judges look at any other model's
+(`measure/judges.py`). What comparing pictures says is always there.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from painters_utils.measure.intervals import interval
+
+# What the scores are called; all are 1 at best.
+CHECKED = {
+    "adherence": "facts of the prompt",
+    "broad": "broad concepts",
+    "fine": "fine detail",
+    "quality": "likeness to sprites",
+    "layout": "layout kept",
+}
+JUDGED = {"clip": "fit to the prompt", "dino": "look kept"}
+COMPARED = {"coarse": "coarse picture kept", "detail": "fine picture kept"}
+SCORES = CHECKED | JUDGED | COMPARED
+NAMES = {"kept": "kept overall", "duplicates": "surplus objects"} | SCORES
+CATASTROPHIC = 0.5  # a variant that keeps less than half of the way from chance to the full model
+LEAST_REACH = 0.02  # a full model no further above chance has nothing that could be lost
+
+
+class Scorer(Protocol):
+    """Who looks at the pictures of a model."""
+
+    names: Sequence[str]  # of SCORES, those that it gives
+    overall: Sequence[str]  # those whose mean is `kept`: is it the right picture, and is it well painted?
+    floor_zero: Sequence[str]  # those that are 0 at chance: nothing is found
+    fingerprint: str  # of the weights that it looks with
+
+    def score(self, prompts: Sequence[str], pictures: Sequence[Any], before: Sequence[Any]) -> pd.DataFrame:
+        """A row for each picture; `before` are the untouched model's pictures of those prompts."""
+        ...
+
+    def lacks(self, score: str) -> str:
+        """Why it does not give a score; "" if it does."""
+        ...
+
+
+def reach(full: pd.DataFrame, floor: Mapping[str, float]) -> dict[str, float]:
+    """How far the full model is above chance, score by score; NaN where it hardly is."""
+    above = {name: float(full[name].mean() - floor[name]) for name in floor}
+    return {name: value if value > LEAST_REACH else float("nan") for name, value in above.items()}
+
+
+def scale(table: pd.DataFrame, full: pd.DataFrame, floor: Mapping[str, float], overall: Sequence[str]) -> pd.DataFrame:
+    """Each picture's scores so scaled that 1 is what the untouched model's picture of that prompt and seed has, and
+    that the mean of all pictures is 0 at chance (Sun et al. 2024, section 3). `kept` is the mean of those in `overall`.
+
+    `table` and `full` have a row for each picture, in one order; `floor` holds the mean of each score at chance. A
+    score in which the full model itself is hardly above chance is NaN.
+    """
+    above = reach(full, floor)
+    scaled = table[["prompt", "seed"]].copy()
+    for name in floor:
+        scaled[name] = 1 + (table[name] - full[name]) / above[name]
+    scaled["kept"] = scaled[list(overall)].mean(axis=1)
+    return scaled
+
+
+def summarise(table: pd.DataFrame, scaled: pd.DataFrame, full: pd.DataFrame, names: Sequence[str]) -> dict[str, float]:
+    """Means with 95 % intervals over prompts and seeds, paired with the untouched model's pictures.
+
+    {"kept": mean, "kept low": …, "kept high": …, "adherence": …, …, "change": …, "pictures": n, "not finite": n}; where
+    the scorer counts them also "duplicates", the surplus over the untouched model's, and "distance" and
+    "distance untouched", the kernel distances of the variant's and of the untouched model's pictures to rendered ones.
+    """
+    row: dict[str, float] = {}
+    for name, values in [(name, scaled[name]) for name in ("kept", *names)] + [("change", table["change"])]:
+        ends = interval(values, table["prompt"])
+        row |= {name + end: value for end, value in zip(("", " low", " high"), ends, strict=True)}
+    if "duplicates" in table:
+        row["duplicates"] = float(table["duplicates"].mean() - full["duplicates"].mean())
+        row["distance"], row["distance untouched"] = (float(one["distance"].mean()) for one in (table, full))
+    return row | {"pictures": len(table), "not finite": int((~table["finite"]).sum())}
+
+
+def without_broken(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with 0 for every score of a picture that is not finite."""
+    names = [name for name in SCORES if name in table]
+    broken = ~table["finite"]
+    table.loc[broken, names] = table.loc[broken, names].mask(lambda values: values.notna(), 0.0)
+    return table
+
+
+def verdict(low: float, high: float) -> str:
+    """What an interval says of `CATASTROPHIC`: catastrophic, tolerable, or neither with 95 % certainty."""
+    if high < CATASTROPHIC:
+        return "catastrophic"
+    return "tolerable" if low >= CATASTROPHIC else "between tolerable and catastrophic"
+
+
+def kept_more_than(table: pd.DataFrame, share: float) -> np.ndarray:
+    """Which variants keep more than a share with 95 % certainty: (variants,) bool."""
+    return (table["kept low"] > share).to_numpy()
