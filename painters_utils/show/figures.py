@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # for their names alone: they load torch
 # Okabe & Ito's colours: told apart by the colour-blind too.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8a8f98"
 CHART_DPI, PICTURE_DPI = 110, 80  # shown at 80 px an inch; a mini's picture has no more pixels than that
+SHORT = 24  # letters of a table's cell that is not broken
 KINDS = {".webp": "webp", ".svg": "svg+xml"}  # of picture files
 
 # A prompt may hold signs that the font has not; they are drawn as boxes, and the alt text holds them.
@@ -122,7 +123,10 @@ def show_table(table: pd.DataFrame, caption: str) -> None:
 
 
 def table_html(table: pd.DataFrame, caption: str) -> str:
-    """A table with its caption as HTML; every cell is escaped."""
+    """A table with its caption as HTML, every cell escaped; numbers and other short cells stay on one line."""
+    table = table.map(
+        lambda cell: cell.replace(" ", "\N{NO-BREAK SPACE}") if isinstance(cell, str) and len(cell) <= SHORT else cell
+    )
     numbers = {column: "{:,}".format for column in table.select_dtypes("integer")}
     html = table.to_html(index=False, border=0, escape=True, na_rep="–", justify="left", formatters=numbers)
     return f'<figure class="table"><div>{html}</div><figcaption>{escape(caption)}</figcaption></figure>'

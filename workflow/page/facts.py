@@ -1,0 +1,136 @@
+"""What the page's sentences say: numbers and cases, from what the notebooks of this run saved. The words are templates.
+
+`numbers` holds each model's results by notebook, `{"flux-mini": {"05_skip": {"rows": [...]}}}`, and only of notebooks
+that ran. A fact for which none of them ran is empty, and so is its sentence.
+"""
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+from painters_utils.engine.describe import short
+from painters_utils.study.claims import FAILS, HOLDS, OPEN, UNMEASURED
+from painters_utils.study.experiments import experiment
+from painters_utils.study.scores import NAMES, verdict
+
+Numbers = Mapping[str, Mapping[str, Mapping]]
+Rows = Sequence[Mapping]
+
+
+def ranking(findings: Mapping) -> list[dict]:
+    """What each strategy of the sweep keeps, the most harmless first."""
+    return [{"title": experiment(name).title, "kept": kept} for name, kept in findings.get("ranking", {}).items()]
+
+
+def matched_mean(numbers: Numbers, notebook: str) -> float | None:
+    """What a strategy keeps on average over the matched bands of all models."""
+    every = [row for of in numbers.values() for row in of.get(notebook, {}).get("rows", [])]
+    kept = [row["kept"] for row in every if row["preset"] == "matched"]
+    return fmean(kept) if kept else None
+
+
+def single_layers(numbers: Numbers) -> list[dict]:
+    """For each model the layer that is needed most, and how many others can be spared."""
+    found = []
+    for model, of in numbers.items():
+        if layers := of.get("12_layer_by_layer"):
+            worst = hardest(layers["rows"])
+            spared = sum(layers["spared"].values())
+            found.append({"model": model, "row": worst, "is": verdict_of(worst), "spared": spared})
+    return found
+
+
+def grouped(numbers: Numbers) -> list[dict]:
+    """How grouped each model's layers are, the most grouped first, and whether surely beyond chance."""
+    known = {model: of["04_clustering"]["grouped"] for model, of in numbers.items() if "04_clustering" in of}
+    found = [{"model": model, "ends": ends(one), "there": one["low"] > 0} for model, one in known.items()]
+    return sorted(found, key=lambda one: -one["ends"][0])
+
+
+def tally(findings: Mapping) -> dict:
+    """How often the article's claims hold."""
+    counts = findings["counts"]
+    return {
+        "claimed": bool(findings["claims"]),
+        "tested": sum(counts[kind] for kind in (HOLDS, FAILS, OPEN)),
+        "hold": counts[HOLDS],
+        "fail": counts[FAILS],
+        "open": counts[OPEN],
+        "unmeasured": counts.get(UNMEASURED, 0),
+        "differ": len(findings["differ"]),
+    }
+
+
+def in_short(rows: Rows) -> dict:
+    """Of the variants of one experiment: the least and the most harmful, and how many are surely which."""
+    are = [verdict_of(row) for row in rows]
+    return {
+        "count": len(rows),
+        "catastrophic": are.count("catastrophic"),
+        "tolerable": are.count("tolerable"),
+        "best": max(rows, key=lambda row: row["kept"]),
+        "worst": hardest(rows),
+    }
+
+
+def roles(rows: Rows) -> list[dict]:
+    """Of each score that the model has, the layer that costs most of it."""
+    wanted = ("broad", "fine", "layout", "quality") if "layout" in rows[0] else ("clip", "dino", "coarse", "detail")
+    found = []
+    for score in wanted:
+        if measured := [row for row in rows if row.get(score) is not None]:
+            worst = min(measured, key=lambda row: row[score])
+            found.append({"score": NAMES[score], "row": worst, "lost": 1 - worst[score]})
+    return found
+
+
+def answers(findings: Mapping, question: str) -> list[dict]:
+    """What each model says of a question: its verdict, the value of its first test, and all tests in words.
+
+    A score that the model itself does not have has no value.
+    """
+    return [
+        {
+            "model": found["model"],
+            "verdict": found["verdict"],
+            "ends": None if found["outcomes"][0]["mean"] is None else ends(found["outcomes"][0]),
+            "words": [outcome["words"] for outcome in found["outcomes"]],
+        }
+        for found in findings.get("questions", [])
+        if found["claim"] == question
+    ]
+
+
+def claim_rows(claims: Rows, findings: Mapping) -> list[dict]:
+    """Each claim with the verdicts on it, by model and preset."""
+    found = findings.get("claims", [])
+    return [dict(claim) | {"cells": [one for one in found if one["claim"] == str(claim["id"])]} for claim in claims]
+
+
+def hardest(rows: Rows) -> Mapping:
+    """The row that keeps least."""
+    return min(rows, key=lambda row: row["kept"])
+
+
+def verdict_of(row: Mapping) -> str:
+    """What is sure about a variant: "catastrophic", "tolerable" or something between."""
+    return verdict(row["kept low"], row["kept high"])
+
+
+def kept(row: Mapping, score: str = "kept") -> list[float]:
+    """Mean and interval of a row's score."""
+    return [row[score + end] for end in ("", " low", " high")]
+
+
+def ends(outcome: Mapping) -> list[float]:
+    """Mean and interval of a test."""
+    return [outcome[end] for end in ("mean", "low", "high")]
+
+
+def place(row: Mapping) -> str:
+    """ "MM-DiT skip 7–10"."""
+    return f"{short(row['stack'])} {row['name']}"
+
+
+def layer(row: Mapping) -> str:
+    """Of a single layer's row, "MM-DiT layer 7"."""
+    return f"{short(row['stack'])} layer {row['name'].split()[-1]}"
