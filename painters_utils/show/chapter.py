@@ -1,4 +1,4 @@
-"""What every chapter shows, in one way: an opening by hand, the orders, the pictures, what is kept, and that in words."""
+"""What every chapter shows: an opening by hand, the orders, the pictures, what is kept, and that in words."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -56,7 +56,9 @@ def show_orders(variants: Sequence[Variant], name: str, out: str | Path) -> None
     """Which layer runs when: a drawing for each stack, the untouched order on top."""
     for stack, some in by_stack(distinct(variants)).items():
         depth = some[0].depth
-        drawing = order_svg({"untouched": list(range(depth))} | {variant.name: variant.order for variant in some}, depth)
+        drawing = order_svg(
+            {"untouched": list(range(depth))} | {variant.name: variant.order for variant in some}, depth
+        )
         slips = "; ".join(f"{variant.name}: {variant.slip}" for variant in some if variant.slip)
         show(
             drawing,
@@ -157,7 +159,10 @@ def once(table: pd.DataFrame) -> pd.DataFrame:
 
 def distinct(variants: Sequence[Variant]) -> list[Variant]:
     """The variants without those whose order an earlier one has too."""
-    return list({str(variant.run): variant for variant in reversed(variants)}.values())[::-1]
+    found: dict[str, Variant] = {}
+    for variant in variants:
+        found.setdefault(str(variant.run), variant)
+    return list(found.values())
 
 
 def by_stack(variants: Sequence[Variant]) -> Mapping[str, list[Variant]]:
