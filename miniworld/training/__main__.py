@@ -6,25 +6,25 @@
     python -m miniworld.training flux-mini --device cuda --batch 256 --steps 8000
     python -m miniworld.training flux-mini --export
 
-Every run shows its loss and speed, writes a grid of samples now and then to results/training/,
-and goes on from its last checkpoint there if it was stopped.
+Every run shows its loss and speed and goes on from its last checkpoint in results/training/ if it was stopped. A mini's
+leaves a strip of samples there now and then.
 """
 
 import argparse
 import dataclasses
+import os
 import sys
 from pathlib import Path
 
 import torch
 
-from painters_utils.models.catalog import ROOT
-from workflow.config import require_writable
-from painters_utils.errors import InputError
-
 from miniworld.checker import WEIGHTS
-from .models import MINIS
+from painters_utils.errors import InputError
+from painters_utils.paths import DATA, ROOT
+
 from .checker import train_checker
 from .mini import RECIPES, Recipe, export_mini, train_mini
+from .models import MINIS
 from .vae import train_vae
 
 # Painters are quick to train badly: `smoke` shows within minutes that everything runs.
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("what", choices=["vae", "checker", *MINIS], help="what to train")
     parser.add_argument("--profile", choices=["full", "smoke"], default="full", help="smoke: minutes, bad pictures")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
-    parser.add_argument("--batch", type=_positive, help="scenes a step")
+    parser.add_argument("--batch", type=_positive, help="scenes a step (minis)")
     parser.add_argument("--steps", type=_positive, help="training steps")
     parser.add_argument("--threads", type=_positive, help="processor threads; on a CPU, two trainings side by side "
                         "with one thread each get further than one after the other with two")  # fmt: skip
@@ -48,45 +48,46 @@ def main(arguments: list[str] | None = None) -> None:
                         "without training on (minis)")  # fmt: skip
     parser.add_argument("--further", action="store_true", help="without a checkpoint, go on from the finished mini "
                         "instead of from nothing: the optimizers begin anew")  # fmt: skip
-    parser.add_argument("--rate", type=float, help="highest learning rate (minis only)")
+    parser.add_argument("--rate", type=float, help="highest learning rate (minis)")
     parser.add_argument("--out", type=Path, help="folder for the finished weights (default: data/models)")
     parser.add_argument("--work", type=Path, help="folder for checkpoints and samples (default: results/training)")
     args = parser.parse_args(arguments)
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    smoke = args.profile == "smoke"  # never overwrites the weights that ship
-    changes = SMOKE["mini" if args.what in MINIS else args.what] if smoke else {}
-    work = args.work or ROOT / ("results/smoke/training" if smoke else "results/training")
-    out = args.out or ROOT / ("results/smoke/models" if smoke else "data/models")
-    vae_folder = work / "vae"
     try:
-        for folder in (work, out):
-            require_writable(folder)
-        if args.what == "vae":
-            train_vae(
-                vae_folder, work / "vae.safetensors", args.steps or changes.get("steps", 6000), device=args.device
-            )
-            return
-        if not (vae_folder / "config.json").exists():
-            raise InputError(f"no VAE in {vae_folder}: run `python -m miniworld.training vae` first")
-        if args.what == "checker":
-            path = (ROOT / "results/smoke/checker.safetensors") if smoke else WEIGHTS
-            settings = {"steps": args.steps or 4000} | changes
-            train_checker(path, vae_folder, work / "checker.safetensors", device=args.device, **settings)
-            return
-        given = {key: getattr(args, key) for key in ("batch", "steps", "rate") if getattr(args, key)}
-        recipe = dataclasses.replace(RECIPES.get(args.what, Recipe()), **(changes | given))
-        if smoke:
-            recipe = dataclasses.replace(recipe, reading=min(recipe.reading, 5))
-        if args.export:
-            export_mini(args.what, out / args.what, vae_folder, work / f"{args.what}.safetensors")
-            return
-        train_mini(args.what, out / args.what, vae_folder, work / f"{args.what}.safetensors", recipe, args.device,
-                   further=args.further)  # fmt: skip
+        train(args)
     except (InputError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("stopped; the same command goes on from the last checkpoint")
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train what the command line asks for. The smoke profile never overwrites the weights that ship."""
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    smoke, mini = args.profile == "smoke", args.what in MINIS
+    settings = SMOKE["mini" if mini else args.what] if smoke else {}
+    given = ("batch", "steps", "rate") if mini else ("steps",)
+    settings = settings | {key: getattr(args, key) for key in given if getattr(args, key)}
+    work = args.work or ROOT / ("results/smoke/training" if smoke else "results/training")
+    out = args.out or (ROOT / "results/smoke/models" if smoke else DATA / "models")
+    for folder in (work, out):
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise InputError(f"cannot write to the folder {folder}: name others with --work and --out")
+    vae_folder, checkpoint = work / "vae", work / f"{args.what}.safetensors"
+    if args.what == "vae":
+        return train_vae(vae_folder, checkpoint, device=args.device, **{"steps": 6000} | settings)
+    if not (vae_folder / "config.json").exists():
+        raise InputError(f"no VAE in {vae_folder}: run `python -m miniworld.training vae` first")
+    if args.what == "checker":
+        path = ROOT / "results/smoke/checker.safetensors" if smoke else WEIGHTS
+        return train_checker(path, vae_folder, checkpoint, device=args.device, **{"steps": 4000} | settings)
+    if args.export:
+        return export_mini(args.what, out / args.what, vae_folder, checkpoint)
+    recipe = dataclasses.replace(RECIPES.get(args.what, Recipe()), **settings)
+    if smoke:
+        recipe = dataclasses.replace(recipe, reading=min(recipe.reading, 5))
+    train_mini(args.what, out / args.what, vae_folder, checkpoint, recipe, args.device, further=args.further)
 
 
 def _positive(text: str) -> int:

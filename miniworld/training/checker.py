@@ -3,11 +3,7 @@
 It never sees a picture that a mini painted: what it says of them stays independent of them.
 """
 
-import random
-import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from os import cpu_count
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +11,13 @@ import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from miniworld.checker import SIDE, STRIDE, Checker
-from .checkpoint import load_checkpoint, save_checkpoint
-from .models import autocast
-from miniworld.render import render
-from miniworld.scenes import BACKGROUNDS, COLOURS, OBJECTS, PATTERNS, WEARERS, Scene, Thing, sample_scene
-from .vae import blend
+from miniworld.denoising import autocast
+from miniworld.scenes import BACKGROUNDS, COLOURS, OBJECTS, PATTERNS, Scene
+
+from .loop import Loop, begin, cosine
+from .pools import Pools, paint_lessons
 
 GRID = SIDE // STRIDE
 POOL = 3072  # scenes painted and spoilt at a time,
@@ -34,95 +29,53 @@ def train_checker(
     pool: int = POOL,
 ) -> None:  # fmt: skip
     """Learn to read scenes and save the weights to `path` (bf16); resumes from `checkpoint` if it exists."""
-    torch.manual_seed(seed)
-    torch.set_flush_denormal(True)
-    where = torch.device(device)
-    vae = AutoencoderKL.from_pretrained(vae_folder).to(where)
-    checker, average = Checker().to(where).train(), Checker().to(where).requires_grad_(False)
+    begin(seed)
+    vae = AutoencoderKL.from_pretrained(vae_folder).to(device)
+    checker, average = Checker().to(device).train(), Checker().to(device).requires_grad_(False)
     average.load_state_dict(checker.state_dict())
     optimizer = torch.optim.AdamW(checker.parameters(), lr=3e-3, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
-    modules = {"checker": checker, "average": average}
-    start = load_checkpoint(checkpoint, modules, [optimizer]) if checkpoint.exists() else 0
+    loop = Loop(
+        "checker", checkpoint, {"checker": checker, "average": average}, [optimizer], cosine(3e-3, 100, steps), steps,
+        batch, ema=0.995, clip=5.0,
+    )  # fmt: skip
+    loop.resume()
+    with Lessons(vae, batch, pool, seed) as lessons:
 
-    progress = tqdm(range(start, steps), initial=start, total=steps, desc="checker", unit="step")
-    saved = time.monotonic()
-    # Painting takes as long as learning: the next pool is painted meanwhile.
-    with ProcessPoolExecutor(min(2, cpu_count() or 1), mp_context=get_context("spawn")) as workers:
-        paint = lambda n: [workers.submit(paint_lessons, f"{seed}/{n}/{i}", pool // 4) for i in range(4)]  # noqa: E731
-        number, upcoming = -1, paint(start * batch // (SERVINGS * pool))
-        for step in progress:
-            if number != (now := step * batch // (SERVINGS * pool)):
-                number = now
-                lessons = [lesson for part in upcoming for lesson in part.result()]
-                upcoming = paint(number + 1)
-                pictures = spoil(torch.from_numpy(np.stack([lesson[0] for lesson in lessons])), vae, seed + number)
-                targets = [lesson[1] for lesson in lessons]
-            for group in optimizer.param_groups:
-                group["lr"] = 3e-3 * min(1, (step + 1) / 100) * 0.5 * (1 + np.cos(np.pi * step / steps))
-            chosen = torch.randperm(len(targets), generator=torch.Generator().manual_seed(step))[:batch]
-            some = wobble(pictures[chosen].to(where).float() / 127.5 - 1, step)
-            with autocast(where):
-                cells, background, pattern = checker(some)
-            loss = checker_loss(cells, background, pattern, [targets[i] for i in chosen.tolist()])
-            loss.backward()
-            nn.utils.clip_grad_norm_(checker.parameters(), 5.0)
-            optimizer.step()
-            optimizer.zero_grad()
-            blend(average, checker, min(0.995, (step + 1) / (step + 10)))
-            for ours, theirs in zip(average.buffers(), checker.buffers(), strict=True):
-                ours.copy_(theirs)
-            progress.set_postfix(loss=f"{loss.item():.3f}")
-            if time.monotonic() - saved > 120:
-                save_checkpoint(checkpoint, step + 1, modules, [optimizer])
-                saved = time.monotonic()
-        for future in upcoming:
-            future.cancel()
-    save_checkpoint(checkpoint, steps, modules, [optimizer])
+        def loss_of(step: int) -> Tensor:
+            pictures, scenes = lessons.batch_of(step)
+            with autocast(vae.device):
+                cells, background, pattern = checker(pictures)
+            return checker_loss(cells, background, pattern, scenes)
+
+        loop.run(loss_of)
     path.parent.mkdir(parents=True, exist_ok=True)
     weights = {k: v for k, v in average.state_dict().items() if "num_batches" not in k}
     save_file({key: value.to(torch.bfloat16).contiguous() for key, value in weights.items()}, path)
 
 
-def sample_lesson(rng: random.Random) -> Scene | None:
-    """What the checker learns from: training scenes, things strewn anywhere, and a tenth of nothing (None)."""
-    draw = rng.random()
-    if draw < 0.1:
-        return None
-    if draw < 0.5:
-        return sample_scene(rng, unseen=rng.random() < 0.2)
-    things: list[Thing] = []
-    for _ in range(rng.choice((0, 1, 1, 2, 2, 3, 3, 4, 5))):
-        size = rng.uniform(0.3, 0.6)
-        place = lambda: rng.uniform(size * 0.45, 1 - size * 0.45)  # noqa: B023, E731
-        x, y = place(), place()
-        if any(max(abs(x - other.x), abs(y - other.y)) < 0.45 * (size + other.size) for other in things):
-            continue
-        kind = rng.choice(OBJECTS)
-        colour = rng.choice((None, *COLOURS))
-        hat, sunglasses = (rng.choice(COLOURS) if kind in WEARERS and rng.random() < 0.5 else None for _ in range(2))
-        things.append(Thing(kind, colour, x, y, size, hat, sunglasses))
-    return Scene(tuple(things), rng.choice(BACKGROUNDS), rng.choice(PATTERNS))
+class Lessons(Pools):
+    """Pools of `scenes` spoilt pictures each; a batch depends on the seed and its number alone."""
 
+    def __init__(self, vae: AutoencoderKL, batch: int, scenes: int, seed: int) -> None:
+        super().__init__()
+        self.vae, self.batch, self.scenes, self.seed = vae, batch, scenes, seed
 
-def paint_lessons(seed: str, count: int) -> list[tuple[np.ndarray, Scene | None]]:
-    """`count` pictures (uint8, SIDE × SIDE × 3) and what they show."""
-    rng = random.Random(seed)
-    noise = np.random.default_rng(rng.getrandbits(32))
-    lessons = []
-    for _ in range(count):
-        scene = sample_lesson(rng)
-        lessons.append((np.asarray(render(scene)) if scene else nothing(noise), scene))
-    return lessons
+    def batch_of(self, step: int) -> tuple[Tensor, list[Scene | None]]:
+        """Pictures (batch, 3, SIDE, SIDE) and what they show."""
+        pictures, scenes = self.pool(step * self.batch // (SERVINGS * self.scenes))
+        chosen = torch.randperm(len(scenes), generator=torch.Generator().manual_seed(step))[: self.batch]
+        some = pictures[chosen].to(self.vae.device).float() / 127.5 - 1
+        return wobble(some, step), [scenes[i] for i in chosen.tolist()]
 
+    def jobs(self, number: int) -> list[tuple]:
+        return [(paint_lessons, f"{self.seed}/{number}/{part}", self.scenes // 4) for part in range(4)]
 
-def nothing(rng: np.random.Generator) -> np.ndarray:
-    """A picture of no object: one colour, or noise, fine or coarse."""
-    grain = int(rng.choice([0, 1, 2, 4, 8, 16]))
-    if grain == 0:
-        return np.broadcast_to(rng.integers(0, 256, 3, dtype=np.uint8), (SIDE, SIDE, 3)).copy()
-    side = -(-SIDE // grain)
-    coarse = rng.normal(rng.uniform(60, 200), rng.uniform(10, 90), (side, side, 3)).clip(0, 255).astype(np.uint8)
-    return coarse.repeat(grain, 0).repeat(grain, 1)[:SIDE, :SIDE]
+    def finish(
+        self, number: int, parts: Iterator[tuple[np.ndarray, list[Scene | None]]]
+    ) -> tuple[Tensor, list[Scene | None]]:
+        pictures, scenes = zip(*parts, strict=True)
+        spoilt = spoil(torch.from_numpy(np.concatenate(pictures)), self.vae, self.seed + number)
+        return spoilt, [scene for part in scenes for scene in part]
 
 
 @torch.no_grad()

@@ -1,7 +1,6 @@
 """A training's state on disk, as safetensors: nothing is unpickled, a half-written file never replaces a good one."""
 
 import json
-import os
 from pathlib import Path
 
 import torch
@@ -10,6 +9,7 @@ from safetensors.torch import save_file
 from torch import nn, optim
 
 from painters_utils.errors import InputError
+from painters_utils.files import write_whole
 
 
 def save_checkpoint(path: Path, step: int, modules: dict[str, nn.Module], optimizers: list[optim.Optimizer]) -> None:
@@ -23,12 +23,10 @@ def save_checkpoint(path: Path, step: int, modules: dict[str, nn.Module], optimi
         for j, values in state["state"].items():
             tensors |= {f"optimizer/{i}/{j}/{key}": torch.as_tensor(value) for key, value in values.items()}
         groups.append(state["param_groups"])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part")
     # Tied weights are one tensor under two names; safetensors wants them apart.
     tensors = {key: value.clone() for key, value in tensors.items()}
-    save_file(tensors, unfinished, metadata={"step": str(step), "groups": json.dumps(groups)})
-    os.replace(unfinished, path)
+    with write_whole(path) as unfinished:
+        save_file(tensors, unfinished, metadata={"step": str(step), "groups": json.dumps(groups)})
 
 
 def load_checkpoint(path: Path, modules: dict[str, nn.Module], optimizers: list[optim.Optimizer]) -> int:

@@ -4,7 +4,6 @@ One VAE and one word-level tokenizer serve every mini. Everything is a stock dif
 class, so a saved mini loads with the same line of code as the original.
 """
 
-import torch
 from diffusers import (
     AuraFlowPipeline,
     AuraFlowTransformer2DModel,
@@ -29,12 +28,9 @@ from transformers import (
     UMT5EncoderModel,
 )
 
-from painters_utils.models.catalog import MINI_TOKENS
-
 from miniworld.render import SIDE
-from miniworld.scenes import vocabulary
+from miniworld.scenes import TEXT_TOKENS, vocabulary
 
-TEXT_TOKENS = MINI_TOKENS  # the longest caption of `scenes.py` has 22 words, and an end mark follows
 LATENT_CHANNELS = 8
 PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"
 
@@ -91,7 +87,7 @@ def _clip_config(width: int) -> CLIPTextConfig:
 
 
 def _t5_settings(width: int) -> dict:
-    """Two layers, one vector a token; the same for T5 and UMT5."""
+    """Two layers, one vector a token, for T5 and UMT5."""
     return {
         "vocab_size": len(vocabulary()) + 3,
         "d_model": width,
@@ -211,14 +207,3 @@ def _start_small(transformer: nn.Module) -> nn.Module:
     if transformer.proj_out.bias is not None:
         nn.init.zeros_(transformer.proj_out.bias)
     return transformer
-
-
-def autocast(device: torch.device) -> torch.autocast:
-    """bf16 where the processor multiplies it fast, else untouched fp32."""
-    if device.type == "cuda":
-        return torch.autocast("cuda", torch.bfloat16)
-    return torch.autocast("cpu", torch.bfloat16, enabled=torch.backends.mkldnn.is_available() and _cpu_has_bf16())
-
-
-def _cpu_has_bf16() -> bool:
-    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())

@@ -2,20 +2,19 @@
 
 import copy
 import random
-import time
 from pathlib import Path
 
-import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from torch import Tensor, nn
-from tqdm import tqdm
+from torch import Tensor
 
-from .checkpoint import load_checkpoint, save_checkpoint
-from .models import LATENT_CHANNELS, autocast, build_vae
+from miniworld.denoising import autocast
 from miniworld.pictures import save_grid, to_pictures, to_tensor
 from miniworld.render import render
 from miniworld.scenes import sample_scene
+
+from .loop import Loop, begin, cosine
+from .models import LATENT_CHANNELS, build_vae
 
 WIDE = 16  # channels to begin with
 
@@ -28,8 +27,7 @@ def train_vae(
     Three quarters of the steps with WIDE channels, which learn hues several times faster; then the channels are cut
     to their principal components (`narrow`) and the rest of the steps mends what was lost. Resumes if it was stopped.
     """
-    torch.manual_seed(seed)
-    torch.set_flush_denormal(True)  # tiny numbers take a processor a hundred times longer
+    begin(seed)
     where = torch.device(device)
     before = checkpoint.with_stem(f"{checkpoint.stem}-wide")
     vae = build_vae().to(where)
@@ -58,33 +56,22 @@ def _learn(
 
     Loss: `reconstruction_loss` + 1e-5 × KL (the latents stay near a Gaussian, and the decoder learns to bear noise).
     """
-    where = vae.device
     average = copy.deepcopy(vae).requires_grad_(False)
     optimizer = torch.optim.AdamW(vae.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
     modules = {"vae": vae, "average": average}
-    start = load_checkpoint(checkpoint, modules, [optimizer]) if checkpoint.exists() else 0
-    progress = tqdm(range(start, steps), initial=start, total=steps, desc=name, unit="step")
-    last_save = time.monotonic()
-    for step in progress:
-        for group in optimizer.param_groups:  # quick rise, then a cosine fall to zero
-            group["lr"] = rate * min(1, (step + 1) / 50) * 0.5 * (1 + np.cos(np.pi * step / steps))
-        pictures = random_crops(batch, crop, f"{seed}/vae/{step}").to(where)
+    loop = Loop(name, checkpoint, modules, [optimizer], cosine(rate, 50, steps), steps, batch)
+    loop.resume()
+
+    def loss_of(step: int) -> Tensor:
+        pictures = random_crops(batch, crop, f"{seed}/vae/{step}").to(vae.device)
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        with autocast(where):
+        with autocast(vae.device):
             latents = vae.encode(pictures).latent_dist
-            noise = torch.randn(latents.mean.shape, generator=generator).to(where)
+            noise = torch.randn(latents.mean.shape, generator=generator).to(vae.device)
             decoded = vae.decode(latents.mean + latents.std * noise).sample
-        loss = reconstruction_loss(decoded.float(), pictures) + 1e-5 * latents.kl().float().mean()
-        loss.backward()
-        nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        blend(average, vae, min(0.998, (step + 1) / (step + 10)))
-        progress.set_postfix(loss=f"{loss.item():.4f}")
-        if time.monotonic() - last_save > 120:
-            save_checkpoint(checkpoint, step + 1, modules, [optimizer])
-            last_save = time.monotonic()
-    save_checkpoint(checkpoint, steps, modules, [optimizer])
+        return reconstruction_loss(decoded.float(), pictures) + 1e-5 * latents.kl().float().mean()
+
+    loop.run(loss_of)
     return average
 
 
@@ -115,7 +102,7 @@ def _scenes(count: int) -> Tensor:
 
 
 def random_crops(batch: int, crop: int, seed: str) -> Tensor:
-    """`batch` crops of freshly painted scenes, values in [-1, 1]; the same seed gives the same crops."""
+    """`batch` crops of freshly painted scenes, values in [-1, 1]; they depend on the seed alone."""
     rng = random.Random(seed)
     crops = []
     while len(crops) < batch:
@@ -136,9 +123,3 @@ def reconstruction_loss(decoded: Tensor, pictures: Tensor) -> Tensor:
     difference = torch.einsum("oc,bchw->bohw", OPPONENT.to(decoded.device), decoded - pictures)
     edges = difference.diff(dim=-1).abs().mean() + difference.diff(dim=-2).abs().mean()
     return difference.abs().mean() + 4 * difference.square().mean() + 0.5 * edges
-
-
-@torch.no_grad()
-def blend(average: nn.Module, module: nn.Module, decay: float) -> None:
-    """Exponential moving average of the weights: average ← decay · average + (1 - decay) · module."""
-    torch._foreach_lerp_(list(average.parameters()), list(module.parameters()), 1 - decay)
