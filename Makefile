@@ -11,25 +11,26 @@ OUT     := # only from the command line: too common a name in environments
 ON      :=
 VENV    := .venv
 RUN     := $(VENV)/bin/python
+PIP     := $(RUN) -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help report test test-cluster lab minis bench clean
+.PHONY: help report lint check test test-cluster lab minis bench clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-# The stamp is younger than the pins, so a second call installs nothing and a changed pin installs again.
-$(VENV)/ready: requirements.txt pyproject.toml
+# The stamps are younger than the pins, so a second call installs nothing and a changed pin installs again.
+$(VENV)/ready: requirements.txt requirements/lab.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v >= (3, 11) or sys.exit("error: Python %d.%d is too old: install 3.11 or newer, or name one with PYTHON=python3.12" % v)'
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(PIP) -r requirements.txt -r requirements/lab.txt
 	@# The checkout's path instead of pip's --editable, which writes into the checkout: that may be read-only.
 	@$(RUN) -c 'import sysconfig; print("$(CURDIR)", file=open(sysconfig.get_path("purelib") + "/painters.pth", "w"))'
 	@touch $@
 
-# What a cluster needs beside the pins; installed only when it is asked for.
-$(VENV)/cluster: $(VENV)/ready
-	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[cluster]'
+# What only some commands need: dev, cluster.
+$(VENV)/%: requirements/%.txt $(VENV)/ready
+	$(PIP) -r $<
 	@touch $@
 
 report: $(VENV)/ready $(if $(ON),$(VENV)/cluster) ## Run the study and write report/index.html (MODELS=, SEEDS=, SUITE=, STEPS=, PROFILE=full, OUT=, ON=slurm, OFFLOAD=)
@@ -40,12 +41,20 @@ report: $(VENV)/ready $(if $(ON),$(VENV)/cluster) ## Run the study and write rep
 		$(if $(DTYPE),--dtype "$(DTYPE)") $(if $(DEVICE),--device "$(DEVICE)") $(if $(OFFLOAD),--offload "$(OFFLOAD)") \
 		$(if $(QUANTIZE),--quantize "$(QUANTIZE)") $(if $(BATCH),--batch "$(BATCH)")
 
-test: $(VENV)/ready ## Run the tests and the linter
+lint: $(VENV)/dev
 	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(VENV)/bin/lint-imports
+	@$(RUN) -m mypy
+
+check: lint ## Lint, format, types, imports and the quick tests: a minute
+	@$(RUN) -m pytest -q -n auto --dist loadfile -m "not slow and not cluster"
+
+test: lint ## All of that and the slow tests, which run a whole small study: six minutes
 	@$(RUN) -m pytest -q -n auto --dist loadfile
 
-test-cluster: $(VENV)/cluster ## Run some notebooks on a Slurm of this machine's own (needs slurmctld, slurmd and munge)
-	@$(RUN) -m pytest -q -rs -m "cluster or not cluster" tests/test_cluster.py
+test-cluster: $(VENV)/dev $(VENV)/cluster ## Run some notebooks on a Slurm of this machine's own (needs slurmctld, slurmd and munge)
+	@$(RUN) -m pytest -q -rs -m cluster
 
 lab: $(VENV)/ready ## Open the notebooks in JupyterLab
 	@$(RUN) -m jupyter lab --notebook-dir=notebooks
@@ -54,9 +63,9 @@ minis: $(VENV)/ready ## Train the minis from nothing (PROFILE=smoke: minutes, ba
 	@for what in vae checker sd3-mini flux-mini auraflow-mini; do \
 		$(RUN) -m miniworld.training $$what --profile $(if $(filter smoke,$(PROFILE)),smoke,full) || exit 1; done
 
-bench: $(VENV)/ready ## Measure what it costs: benchmarks/results/ and the README's table
+bench: $(VENV)/ready ## Measure what it costs: benchmarks/results/ and its table in docs/
 	@$(RUN) -m benchmarks
 
 clean: ## Delete what runs left behind; keeps the weights, the report and .venv
-	rm -rf results .snakemake .pytest_cache .ruff_cache
+	rm -rf results .snakemake .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

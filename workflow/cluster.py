@@ -1,7 +1,7 @@
 """Run the study on a cluster: Snakemake with a profile of `profiles/`, every notebook a job.
 
 Snakemake takes a job that Slurm says nothing of for one that has not started yet. So it would wait for ever for one
-whose record is gone because the controller was down or forgot it: `run_to_the_end` looks after that from outside.
+whose record is gone because the controller was down or forgot it: `run_there` looks after that from outside.
 """
 
 import hashlib
@@ -16,9 +16,12 @@ from typing import IO
 
 import yaml
 
-from painters_utils.models.catalog import ROOT
 from painters_utils.errors import InputError, unknown
+from painters_utils.paths import ROOT
+
 from .processes import end_children
+
+PROFILES = Path(__file__).parent / "profiles"
 
 NAME = "--slurm-jobname-prefix"
 LOOK = 30  # seconds between two looks at the queue
@@ -26,20 +29,19 @@ LOOK = 30  # seconds between two looks at the queue
 # at least, and then waits a minute for their files.
 FORGOTTEN = 600
 STARTS = 3
-# What Slurm says of jobs that start by themselves sooner or later; anything else may wait for ever.
+# What Slurm says of jobs that start sooner or later by themselves; anything else may wait for ever.
 PATIENT = {"None", "Priority", "Resources", "Dependency", "BeginTime", "Cleaning", "Prolog"}
 
 
-def options(profile: str, out: Path) -> list[str]:
-    """Snakemake's options for a profile: a folder of `profiles/` by name, or any folder with a config.yaml.
+def find_options(profile: str, out: Path) -> list[str]:
+    """Snakemake's options for a profile: a folder of workflow/profiles/ by name, or any folder with a config.yaml.
 
-    On Slurm the jobs of a study in the folder `out` have a name of their own. Raises `InputError` if there is no such
+    On Slurm, the jobs of a study in the folder `out` have a name of their own. Raises `InputError` if there is no such
     profile, or this machine lacks what its executor needs.
     """
-    places = [ROOT / "profiles" / profile, Path(profile)]
-    folder = next((place for place in places if (place / "config.yaml").is_file()), None)
+    folder = next((it for it in (PROFILES / profile, Path(profile)) if (it / "config.yaml").is_file()), None)
     if folder is None:
-        raise unknown("cluster", profile, [path.parent.name for path in sorted(ROOT.glob("profiles/*/config.yaml"))])
+        raise unknown("cluster", profile, [path.parent.name for path in sorted(PROFILES.glob("*/config.yaml"))])
     executor = (yaml.safe_load((folder / "config.yaml").read_text()) or {}).get("executor", "local")
     if executor != "local" and find_spec(f"snakemake_executor_plugin_{executor.replace('-', '_')}") is None:
         raise InputError(f"not installed: snakemake-executor-plugin-{executor}; `make` does it, or pip")
@@ -51,14 +53,14 @@ def options(profile: str, out: Path) -> list[str]:
     return [*given, NAME, "painters-" + hashlib.sha256(str(out).encode()).hexdigest()[:8]]
 
 
-def run_to_the_end(command: list[str], lock: IO) -> int:
+def run_there(command: list[str], locked: IO) -> int:
     """Run Snakemake and return its exit status; start it again, STARTS times in all, if it waits for nothing.
 
-    However this ends, on Slurm no job of the study stays in the queue; what a killed run has left there goes first.
+    However this ends, no job of the study stays in Slurm's queue; what a killed run has left there goes first.
     """
     name = command[command.index(NAME) + 1] if NAME in command else None
     # PAINTERS: so that a profile can call what lies beside it.
-    started = dict(stdin=lock, start_new_session=True, env=os.environ | {"PAINTERS": str(ROOT)})
+    started = dict(stdin=locked, start_new_session=True, env=os.environ | {"PAINTERS": str(ROOT)})
     try:
         for _ in range(STARTS):
             cancel(name)
@@ -74,13 +76,13 @@ def run_to_the_end(command: list[str], lock: IO) -> int:
 
 
 def wait(process: subprocess.Popen, name: str | None) -> int | None:
-    """Snakemake's exit status; None if it still runs though the queue, if it can be asked, has been empty too long."""
+    """Wait for Snakemake's exit status; None if it still runs after the queue has been empty for too long."""
     seen, said = time.monotonic(), PATIENT
     while time.monotonic() - seen < FORGOTTEN:
         try:
             return process.wait(LOOK)
         except subprocess.TimeoutExpired:
-            jobs = queue(name)
+            jobs = list_jobs(name)
             if jobs != {}:
                 seen = time.monotonic()
             for reason in sorted(set((jobs or {}).values()) - said):
@@ -98,8 +100,8 @@ def wait(process: subprocess.Popen, name: str | None) -> int | None:
     return None
 
 
-def queue(name: str | None) -> dict[str, str] | None:
-    """The study's jobs that wait or run on Slurm and why they do not run ("None" if they do).
+def list_jobs(name: str | None) -> dict[str, str] | None:
+    """The study's jobs that wait or run on Slurm, and why they wait ("None" if they run).
 
     None if that cannot be known: no answer, or another executor.
     """
@@ -112,5 +114,5 @@ def queue(name: str | None) -> dict[str, str] | None:
 
 def cancel(name: str | None) -> None:
     """Take the study's jobs out of the queue, if there are any."""
-    if jobs := queue(name):
+    if jobs := list_jobs(name):
         subprocess.run(["scancel", *jobs])

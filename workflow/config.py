@@ -1,214 +1,248 @@
 """What a run of the study does: config.yaml, a profile and the command line, checked before anything starts."""
 
+import inspect
 import json
 import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import numpy as np
 import yaml
+from pydantic import BaseModel, Field, ValidationError
 
-from painters_utils.models.catalog import (
-    ROOT,
-    call_settings,
-    check_judges,
-    check_loading,
-    check_words,
-    folder_name,
-    model_row,
-    require_positive,
-)
 from painters_utils.errors import InputError, unknown
 from painters_utils.files import check_weights
+from painters_utils.models.model import Model
+from painters_utils.models.words import check_prompts, check_prompts_of, reads_words
+from painters_utils.paths import CONFIG, DATA, NOTEBOOKS, ROOT
+from painters_utils.study.experiments import EXPERIMENTS
+from painters_utils.study.settings import others_prompts
+from painters_utils.study.variants import Variant, matched_bands
 
 REPORT = ROOT / "report"
 # In the folder of a study: what it was run with; which files the page consists of, with their digests.
 SETTINGS, PUBLISHED = "study.json", "page.json"
-CHECKER = "02_checker"
-GROUPS = {"others": ("prompts", "steps"), "loading": ("dtype", "device", "offload", "quantize", "batch")}
+
+Count = Annotated[int, Field(gt=0)]
+
+
+class Group(BaseModel, extra="forbid", frozen=True):
+    """Settings that belong together; one that is not among them is an error."""
+
+
+class Others(Group):
+    prompts: Any  # a version of the article's, or a list
+    steps: Count | None = None
+
+
+class HowLoaded(Group):
+    dtype: str | None = None  # `painters_utils.models.model.Loading` knows what can be chosen
+    device: str | None = None
+    offload: str | None = None
+    quantize: str | None = None
+    batch: Count | None = None
+
+
+class Judges(Group):
+    clip: str | None = None
+    dino: str | None = None
+
+
+class Settings(Group):
+    """config.yaml, which says what each of them means."""
+
+    models: list[str] = Field(min_length=1)
+    notebooks: list[str] | None = Field(min_length=1)
+    options: dict[str, dict[str, Any]] = {}
+    prompts: list[str]
+    seeds: Count
+    suite: int = Field(ge=0, le=20)
+    scenes: Count
+    steps: Count | None
+    judges: Judges
+    others: Others
+    loading: HowLoaded
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """A notebook as the study sees it: how it says that it is run, and what its `parameters` cell assigns."""
+
+    runs: str  # "per model", "once" (after all others) or "by hand"
+    minis_only: bool
+    parameters: list[str]
 
 
 @dataclass(frozen=True)
 class Study:
-    """A checked configuration. `out` holds what the run computes, `page` is the report it ends in."""
+    """A checked configuration. `notebooks` run for every model; the `closing` ones run once, after all of them.
+
+    `out` holds what the run computes; `page` is the report that it ends in.
+    """
 
     profile: str
-    models: list[str]
-    notebooks: list[str]
-    summary: str
-    prompts: list[str]
-    seeds: int
-    suite: int
-    scenes: int
-    steps: int | None
-    judges: dict[str, str | None]
-    others: dict
-    loading: dict
+    settings: Settings
+    models: list[Model]
+    notebooks: dict[str, Notebook]
+    closing: dict[str, Notebook]
     out: Path
     page: Path
     figures: Path
 
-    def notebooks_of(self, model: str) -> list[str]:
-        """The notebooks that run for a model: the checker's own is for minis."""
-        return [name for name in self.notebooks if name != CHECKER or model_row(model).get("mini")]
+    def notebooks_of(self, model: Model) -> list[str]:
+        """The notebooks that run for a model, by name."""
+        return [name for name, notebook in self.notebooks.items() if model.mini or not notebook.minis_only]
 
-    def prompts_of(self, model: str) -> list[str]:
-        """What a model paints: a mini `prompts`, any other the article's own (see `others` in config.yaml)."""
-        if model_row(model).get("mini"):
-            return self.prompts
-        words = self.others["prompts"]
-        return words if isinstance(words, list) else article_prompts()[words]
+    def prompts_of(self, model: Model) -> list[str]:
+        """What a model paints: a mini `prompts`, any other model the article's own (see `others` in config.yaml)."""
+        return self.settings.prompts if model.mini else others_prompts(self.settings.others.prompts)
 
-    def steps_of(self, model: str) -> int | None:
-        """How many denoising steps a model takes; None: as many as is its own."""
-        return self.steps if model_row(model).get("mini") else self.others["steps"]
-
-    def for_all(self, value_of: Callable[[str], Any]) -> Any:
+    def for_all(self, value_of: Callable[[Model], Any]) -> Any:
         """What all models have in common, or what each has, by name."""
-        values = {model: value_of(model) for model in self.models}
+        values = {model.name: value_of(model) for model in self.models}
         first = next(iter(values.values()))
         return first if all(value == first for value in values.values()) else values
 
-    def call(self, model: str) -> dict:
-        """How the study calls a model's pipeline."""
-        return call_settings(model, num_inference_steps=self.steps_of(model))
-
-    def parameters(self, model: str | None, notebook: str) -> dict:
-        """What a notebook is run with: those of its parameters that the study sets; `out` is the model's own folder."""
-        out = shown(self.out)
-        given = {
-            "model": model,
-            "models": self.models,
-            "prompts": self.prompts_of(model) if model else self.for_all(self.prompts_of),
-            "seeds": list(range(self.seeds)),
-            "suite": self.suite,
-            "scenes": self.scenes,
-            "steps": self.steps_of(model) if model else self.for_all(self.steps_of),
-            "judges": self.judges,
-            "out": out if notebook == self.summary else f"{out}/{folder_name(model)}",
+    def settings_of(self, model: Model | None) -> dict[str, Any]:
+        """All that a notebook can be told, for a model or (None) once for all of them, by the parameters' names."""
+        settings, out = self.settings, from_root(self.out)
+        given = settings.model_dump(include={"suite", "scenes", "judges", "loading"}) | {
+            "models": [model.name for model in self.models],
+            "notebooks": list(self.notebooks),
+            "seeds": list(range(settings.seeds)),
+            "prompts": self.for_all(self.prompts_of),
+            "steps": self.for_all(lambda model: model.steps),
+            "out": out,
         }
-        declared = parameters_of(ROOT / "notebooks" / f"{notebook}.ipynb")
+        if model is None:
+            return given
+        # What is not quantised is said so: None would leave it to the table of models.
+        loading = {key: value or (None if key == "device" else "none") for key, value in asdict(model.loading).items()}
+        own = {"model": model.name, "prompts": self.prompts_of(model), "steps": model.steps, "loading": loading}
+        return given | own | {"out": f"{out}/{model.key}"}
+
+    def parameters(self, model: Model | None, notebook: str) -> dict[str, Any]:
+        """What a notebook is run with: every setting that its parameters cell declares, for nothing that its pictures
+        depend on is left to a default."""
+        given = self.settings_of(model) | self.settings.options.get(notebook, {})
+        declared = (self.notebooks | self.closing)[notebook].parameters
         return {name: value for name, value in given.items() if name in declared}
 
-    def settings(self) -> str:
-        """What to give `load_study` beside the profile to get this study again, as JSON."""
-        names = ("models", "notebooks", "summary", "prompts", "seeds", "suite", "scenes", "steps", "judges")
-        names += ("others", "loading")
-        return json.dumps({name: getattr(self, name) for name in names} | {"out": str(self.out)})
+    def variants_of(self, model: Model, notebook: str) -> list[Variant]:
+        """What a notebook paints. Where a model's bands lie is known only later; how many there are is known."""
+        bands = {stack: matched_bands(np.eye(depth)) for stack, depth in model.depths.items()}
+        found = []
+        for row in [row for row in EXPERIMENTS if row.notebook == notebook]:
+            options = self.settings.options.get(notebook, {})
+            known = inspect.signature(row.build).parameters
+            found += row.variants(model, bands, **{key: value for key, value in options.items() if key in known})
+        return found
 
-
-def shown(path: Path) -> str:
-    """A path as people read it: from the repository's root if it lies there."""
-    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
-
-
-def article_prompts() -> dict[str, list[str]]:
-    """The article's prompts in the versions of data/prompts.yaml that are not in the minis' words."""
-    table = yaml.safe_load((ROOT / "data/prompts.yaml").read_text())["article"]
-    return {name: prompts for name, prompts in table.items() if name != "mini"}
-
-
-def parameters_of(notebook: Path) -> list[str]:
-    """The names that a notebook's `parameters` cell assigns."""
-    cells = json.loads(notebook.read_text())["cells"]
-    tagged = [cell["source"] for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
-    return re.findall(r"^(\w+) = ", "".join("".join(source) for source in tagged), re.M)
+    def as_json(self) -> str:
+        """What to give `load_study` beside the profile to get this study again."""
+        return json.dumps(self.settings.model_dump() | {"out": str(self.out)})
 
 
 def load_study(profile: str = "default", out: str | Path | None = None, **changes: object) -> Study:
     """Read config.yaml, lay the profile and then `changes` (those that are not None) over it, and check it all.
 
     Everything goes to the folder `out`, page and figures too; by default to results/<profile>/, and page and figures
-    of the default profile to where they are committed. Raises `InputError` for an unknown profile, key, model,
-    notebook or word, a number that is not positive, damaged weights, and a folder that cannot be written or holds
-    other things.
+    of the default profile to where they are committed. Raises `InputError` for an unknown profile, setting, model,
+    notebook or word, a value out of bounds, damaged weights, and a folder that cannot be written or holds other things.
     """
-    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    config = yaml.safe_load(CONFIG.read_text())
     profiles = config.pop("profiles")
     if profile not in profiles:
         raise unknown("profile", profile, profiles)
-    for key in profiles[profile] | changes:
-        if key not in config:
-            raise unknown("setting", key, config)
     for over in (profiles[profile], {key: value for key, value in changes.items() if value is not None}):
-        # A part of a group may be given alone.
-        config |= {key: config[key] | value if key in GROUPS and isinstance(value, dict) else value
-                   for key, value in over.items()}  # fmt: skip
+        groups = {key: config[key] | value for key, value in over.items()
+                  if isinstance(value, Mapping) and isinstance(config.get(key), Mapping)}  # fmt: skip
+        config |= {**over, **groups}  # a part of a group may be given alone
+    try:
+        settings = Settings(**config)
+    except ValidationError as error:
+        raise explain(error) from None
 
     usual = ROOT / "results" / profile
     out = Path(os.path.abspath(out or usual))
+    committed = profile == "default" and out == usual
+    page, figures = (REPORT, ROOT / "figures") if committed else (out / "report", out / "figures")
     if out != usual:
         require_own(out)
-    own = profile == "default" and out == usual
-    study = Study(
-        profile=profile,
-        out=out,
-        page=REPORT / "index.html" if own else out / "report/index.html",
-        figures=ROOT / "figures" if own else out / "figures",
-        **config,
-    )
-    check_study(study)
+    models = [Model.named(name, **settings.loading.model_dump()) for name in settings.models]
+    models = [model.changed(settings.steps if model.mini else settings.others.steps) for model in models]
+    study = Study(profile, settings, models, *choose_notebooks(settings), out, page / "index.html", figures)
+    check_words(study)
+    for folder in (out, page, figures):
+        require_writable(folder)
     return study
 
 
-def check_study(study: Study) -> None:
-    """Everything that can be known to fail before the first notebook runs."""
-    for name, values in (("models", study.models), ("notebooks", study.notebooks), ("prompts", study.prompts)):
-        if not isinstance(values, list) or not values:
-            raise InputError(f"{name} is {values!r}: give a list of at least one")
-    require_positive("seeds", study.seeds)
-    require_positive("scenes", study.scenes)
-    if type(study.suite) is not int or not 0 <= study.suite <= 20:
-        raise InputError(f"suite is {study.suite!r}: give a whole number from 0 to 20, the prompts of a task")
-    if study.steps is not None:
-        require_positive("steps", study.steps)
-    for group, keys in GROUPS.items():
-        for key in (given := getattr(study, group)):
-            if key not in keys:
-                raise unknown(f"setting of {group}", key, keys)
-        if set(given) != set(keys):
-            raise InputError(f"{group} lacks {', '.join(set(keys) - set(given))}: see config.yaml")
-    check_loading({key: value for key, value in study.loading.items() if value is not None})
-    if study.others["steps"] is not None:
-        require_positive("steps", study.others["steps"])
-    words = study.others["prompts"]
-    if isinstance(words, list):
-        check_words(words, None)
-    elif words not in article_prompts():
-        raise unknown("version of the article's prompts", words, article_prompts())
-    known = [path.stem for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
-    for notebook in [*study.notebooks, study.summary]:
-        if notebook not in known:
-            raise unknown("notebook", notebook, known)
-    check_judges(study.judges)
+def explain(error: ValidationError) -> InputError:
+    """The first thing that is wrong with the settings, in one line: the bad value, then the remedy."""
+    first = error.errors()[0]
+    *group, key = first["loc"]
+    if first["type"] == "extra_forbidden":
+        known = (Settings.model_fields[group[0]].annotation if group else Settings).model_fields
+        return unknown(f"setting of {group[0]}" if group else "setting", key, known)
+    if first["type"] == "missing":
+        return InputError(f"{' '.join(map(str, first['loc']))} is missing: config.yaml must say it")
+    remedy = first["msg"].replace("Input should be", "it should be")
+    return InputError(f"{' '.join(map(str, first['loc']))} is {first['input']!r}: {remedy[0].lower()}{remedy[1:]}")
+
+
+def choose_notebooks(settings: Settings) -> tuple[dict[str, Notebook], dict[str, Notebook]]:
+    """The notebooks that run for every model, all or those that are named, and those that run once."""
+    every = read_notebooks()
+    per_model, closing = ({n: it for n, it in every.items() if it.runs == runs} for runs in ("per model", "once"))
+    for name in settings.notebooks or []:
+        if name not in per_model:
+            raise unknown("notebook", name, per_model)
+    for name, options in settings.options.items():
+        if name not in every:
+            raise unknown("notebook", name, every)
+        for option in options:
+            if option not in every[name].parameters:
+                raise unknown(f"parameter of {name}", option, every[name].parameters)
+    return {name: it for name, it in per_model.items() if name in (settings.notebooks or per_model)}, closing
+
+
+def read_notebooks() -> dict[str, Notebook]:
+    """All notebooks by name, as their metadata and their `parameters` cells describe them."""
+    found = {}
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+        document = json.loads(path.read_text())
+        about = document["metadata"].get("painters", {})
+        tagged = [cell["source"] for cell in document["cells"] if "parameters" in cell["metadata"].get("tags", [])]
+        names = re.findall(r"^(\w+) = ", "\n".join("".join(source) for source in tagged), re.M)
+        found[path.stem] = Notebook(about.get("runs", "by hand"), about.get("only") == "minis", names)
+    return found
+
+
+def check_words(study: Study) -> None:
+    """`InputError` for prompts that a model cannot read, and for weights that are missing or damaged."""
+    own = study.settings.others.prompts
+    check_prompts(others_prompts(own))
     for model in study.models:
-        row = model_row(model)
-        if row.get("mini"):
-            call_settings(model)
-            folder = ROOT / row["path"]
-            if not (folder / "model_index.json").exists():
-                raise InputError(f"no weights of {model!r} in {row['path']}: train them with `make minis`")
-            check_words(study.prompts, folder / "tokenizer/tokenizer.json")
-        elif "path" in row and reads_words(ROOT / row["path"]) and not isinstance(words, list):
+        folder = model.folder if model.mini else model.source.folder
+        if model.mini:
+            check_prompts_of(study.settings.prompts, folder)
+        elif folder and reads_words(folder) and not isinstance(own, list):
             raise InputError(
-                f"{model} is a mini, which reads few words: give it a row with `mini: true` in data/models.yaml "
+                f"{model.name} is a mini, which reads few words: give it a row with `mini: true` in data/models.yaml "
                 "for the minis' prompts and scores, or put prompts of its words under `others` in config.yaml"
             )
-        if "path" in row:
-            check_weights((ROOT / row["path"]).rglob("*.safetensors"))
-    check_weights((ROOT / "data/checker").glob("*.safetensors"))
-    for folder in (study.out, study.page.parent, study.figures):
-        require_writable(folder)
+        if folder:
+            check_weights(folder.rglob("*.safetensors"))
+    check_weights((DATA / "checker").glob("*.safetensors"))
 
 
-def reads_words(folder: Path) -> bool:
-    """Whether a pipeline's tokenizer knows whole words only, as the minis' do."""
-    try:
-        return json.loads((folder / "tokenizer/tokenizer.json").read_text())["model"]["type"] == "WordLevel"
-    except (OSError, ValueError, LookupError, TypeError):
-        return False
+def from_root(path: Path) -> str:
+    """A path as people read it: from the repository's root if it lies there."""
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
 def require_own(folder: Path) -> None:

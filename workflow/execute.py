@@ -1,31 +1,34 @@
-"""Run one notebook with papermill: `python -m workflow.execute 03_similarity --model flux-mini`.
+"""Run one notebook with papermill: `python -m workflow.execute 03_similarity -p model=flux-mini`.
 
-papermill only warns of an unknown parameter and leaves its output behind when a cell fails; here the first is
-an error before anything runs, and an unfinished notebook never takes the place of a finished one.
+papermill only warns of an unknown parameter and leaves its output behind when a cell fails. Here the first is an error
+before anything runs, and an unfinished notebook never takes the place of a finished one.
 """
 
 import argparse
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import papermill
 import yaml
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from painters_utils.models.catalog import ROOT
 from painters_utils.errors import InputError, unknown
-from painters_utils.files import FAILED, whole
+from painters_utils.files import FAILED, write_whole
+from painters_utils.paths import NOTEBOOKS, ROOT
+
 from .processes import end_with
 
 
-def execute_notebook(notebook: Path, target: Path, parameters: dict) -> None:
+def execute_notebook(notebook: Path, target: Path, parameters: dict[str, Any]) -> None:
     """Run `notebook` with `parameters` and write it, outputs included, to `target`.
 
-    Raises `InputError` for a parameter that the notebook does not declare, `PapermillExecutionError` if a cell
-    fails, `DeadKernelError` if the kernel is killed; the notebook up to that cell is then kept beside the target, as
+    Raises `InputError` for a parameter that the notebook does not declare, `PapermillExecutionError` if a cell fails,
+    `DeadKernelError` if the kernel is killed; the notebook up to that cell is then kept beside the target, as
     *.failed.ipynb.
     """
     declared = papermill.inspect_notebook(notebook)
@@ -33,7 +36,7 @@ def execute_notebook(notebook: Path, target: Path, parameters: dict) -> None:
         if name not in declared:
             raise unknown(f"parameter of {notebook.name}", name, declared)
     failed = target.with_suffix(f"{FAILED}.ipynb")
-    with whole(target) as unfinished:
+    with write_whole(target) as unfinished:
         try:
             papermill.execute_notebook(
                 notebook,
@@ -56,30 +59,40 @@ def execute_notebook(notebook: Path, target: Path, parameters: dict) -> None:
     failed.unlink(missing_ok=True)
 
 
-def parsed(text: str) -> object:
-    """A parameter's value: JSON to the letter, as the study writes it; anything else is YAML."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return yaml.safe_load(text)
+def add_parameters(parser: argparse.ArgumentParser) -> None:
+    """The options that tell one job of the study what to do."""
+    parser.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="value in YAML")
+    parser.add_argument("--parent", type=int, default=0, metavar="PID", help="end when this process, the parent, ends")
+
+
+def read_parameters(texts: Sequence[str]) -> dict[str, Any]:
+    """The values of "name=value" texts: JSON to the letter, as the study writes it, and anything else as YAML."""
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"parameter {text!r} has no value: write it as name=value")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = yaml.safe_load(value)
+    return found
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m workflow.execute", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("notebook", help="name of a notebook, e.g. 03_similarity")
     parser.add_argument("--target", type=Path, help="where the executed notebook goes (default: results/NAME.ipynb)")
-    parser.add_argument("--parent", type=int, default=0, metavar="PID", help="end when this process, the parent, ends")
-    parser.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="value in YAML")
+    add_parameters(parser)
     args = parser.parse_args(arguments)
     end_with(args.parent)
     try:
-        known = {path.stem: path for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
+        known = {path.stem: path for path in sorted(NOTEBOOKS.glob("*.ipynb"))}
         if args.notebook not in known:
             raise unknown("notebook", args.notebook, known)
-        for parameter in args.parameter:
-            if "=" not in parameter:
-                raise InputError(f"parameter {parameter!r} has no value: write it as name=value")
-        parameters = {name: parsed(value) for name, value in (p.split("=", 1) for p in args.parameter)}
+        parameters = read_parameters(args.parameter)
         execute_notebook(known[args.notebook], args.target or ROOT / f"results/{args.notebook}.ipynb", parameters)
     except InputError as error:
         sys.exit(f"error: {error}")
@@ -89,8 +102,8 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(f"error: {args.notebook} could not be kept: {error}")
     except PapermillExecutionError as error:
         # Bad input found inside a notebook is as short an error as any other; for the rest the cell is shown.
-        known_error = error.ename in ("InputError", "KeyboardInterrupt", "OSError")
-        sys.exit(f"error: {error.evalue}" if known_error else f"error: {args.notebook} failed: {error}")
+        short = error.ename in ("InputError", "KeyboardInterrupt", "OSError")
+        sys.exit(f"error: {error.evalue}" if short else f"error: {args.notebook} failed: {error}")
 
 
 if __name__ == "__main__":

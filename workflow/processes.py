@@ -14,29 +14,26 @@ import psutil
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[IO]:
-    """Be the only run in `folder`; waits until another one has ended. Yields the lock, an open file.
+def lock(folder: Path) -> Iterator[IO]:
+    """Keep other runs out of `folder`, and wait for one that is there already. Yields an open file.
 
     The system lets go of the lock when the last process that has the file open is gone, however it went: nothing is
-    left to be unlocked by hand. Whatever is started with `stdin=lock` hands it on to what it starts itself, so that
-    a run begins when nothing of the last one is at work any more.
+    left to be unlocked by hand. A process that is started with the file as its stdin hands it on to what it starts
+    itself, so that a run begins when nothing of the last one is at work any more.
     """
-    with open(folder / "run.lock", "a") as lock:
+    with open(folder / "run.lock", "a") as file:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             print(f"another run is at work in {folder}: waiting for it to end", file=sys.stderr, flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            fcntl.flock(file, fcntl.LOCK_EX)
         except OSError as error:  # some network file systems have no locks
             print(f"{folder} cannot be locked ({error.strerror}): start no second run there", file=sys.stderr)
-        yield lock
+        yield file
 
 
 def end_with(parent: int) -> None:
-    """If `parent` is what started this process, end at once when it has ended, even by kill -9: asks every second.
-
-    Jupyter's kernels do the same by themselves.
-    """
+    """If `parent` started this process, end with it: at once, however it ended. Jupyter's kernels do so by themselves."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -48,7 +45,7 @@ def end_with(parent: int) -> None:
 
 
 def end_children() -> None:
-    """End everything that this process has started and what that has started, kernels too; back when it is gone."""
+    """Kill all that this process has started and what that has started, kernels too; return when they are gone."""
     children = psutil.Process().children(recursive=True)
     for child in children:
         try:

@@ -1,0 +1,54 @@
+"""Record a model's activations, paint its baseline and score it: once, for all notebooks that build on these.
+
+    python -m workflow.prepare --target results/lab/flux-mini/prepared.json -p model=flux-mini -p 'seeds=[0]' …
+
+A notebook does so itself where nothing is there; notebooks that run side by side would all do it.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from painters_utils.errors import InputError
+from painters_utils.files import write_whole
+from painters_utils.models.model import Model
+from painters_utils.study.studio import Studio
+
+from .execute import add_parameters, read_parameters
+from .processes import end_with
+
+
+def prepare(
+    model: str, prompts: list[str] | None, seeds: list[int], suite: int, steps: int | None, judges: dict, loading: dict,
+    out: str,
+) -> dict[str, object]:  # fmt: skip
+    """Make what a model's notebooks share, and say what it is."""
+    value = Model.named(model, steps=steps, **loading)
+    # Where there are many variants, notebooks paint one of the suite's prompts a task.
+    for each in sorted({suite, min(suite, 1)}, reverse=True):
+        studio = Studio(value, prompts, seeds, out, suite=each, judges=judges)
+        if len(studio.prompts) > 1:
+            studio.floor  # noqa: B018  chance is the last to be computed: it needs pictures and their scores
+        made = {"pictures": len(studio.baseline), "scores": len(studio.full), "bands": studio.bands}
+    return made
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m workflow.prepare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--target", type=Path, required=True, help="JSON that says what was made")
+    add_parameters(parser)
+    args = parser.parse_args(arguments)
+    end_with(args.parent)
+    try:
+        made = prepare(**read_parameters(args.parameter))
+        with write_whole(args.target) as unfinished:
+            unfinished.write_text(json.dumps(made))
+    except (InputError, OSError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
