@@ -7,13 +7,11 @@ As in Abhinay 2024 (claims 1 and 14), layers are clustered by the cosine matrix 
 clustering with average linkage on the distance 1 - similarity.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
-from sklearn.cluster import AgglomerativeClustering
-from sklearn.metrics import adjusted_rand_score
+from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from painters_utils.errors import InputError
 
@@ -31,11 +29,8 @@ class Band:
 
     @property
     def span(self) -> list[int]:
-        """[first, last], both included, as the strategies take a band; `InputError` if layers between are missing."""
-        first, last = self.layers[0], self.layers[-1]
-        if self.layers != list(range(first, last + 1)):
-            raise InputError(f"band {self.name!r} of layers {self.layers} has gaps: find bands with contiguous=True")
-        return [first, last]
+        """[first, last], both included, as the strategies take a band."""
+        return [self.layers[0], self.layers[-1]]
 
 
 @dataclass(frozen=True)
@@ -51,11 +46,11 @@ class Bands:
     linkage: np.ndarray  # (layers - 1, 4) float64, for scipy.cluster.hierarchy.dendrogram
 
 
-def find_bands(similarity: np.ndarray, n_bands: int | None = None, contiguous: bool = True, seed: int = 0) -> Bands:
+def find_bands(similarity: np.ndarray, n_bands: int | None = None, seed: int = 0) -> Bands:
     """Bands of a (layers, layers) matrix of similarities, as `Recording.similarity` returns it.
 
-    The number of bands is the one from 2 to 8 with the best silhouette, unless `n_bands` gives it. `contiguous`: only
-    neighbouring bands are merged, so that every band is a run of layers; otherwise any groups are.
+    The number of bands is the one from 2 to 8 with the best silhouette, unless `n_bands` gives it. Only neighbouring
+    bands are merged, so that every band is a run of layers.
 
     Some grouping always comes out, also where there is none. Similarity that merely fades with depth is cut into
     pieces with a fair silhouette, so the silhouette alone cannot tell. Layers count as grouped if a layer is more
@@ -77,15 +72,14 @@ def find_bands(similarity: np.ndarray, n_bands: int | None = None, contiguous: b
     if n_bands is not None and not (type(n_bands) is int and 2 <= n_bands < depth):
         raise InputError(f"n_bands {n_bands!r} does not suit {depth} layers: give a whole number from 2 to {depth - 1}")
     counts = [n_bands] if n_bands else list(range(2, min(MOST, depth - 1) + 1))
-    merge = contiguous_merges if contiguous else free_merges
 
-    labels, score, linkage = best_grouping(similarity, counts, merge)
+    labels, score, linkage = best_grouping(similarity, counts)
     contrast = equal_distance_contrast(similarity, labels)
     draw = np.random.default_rng(seed)
     as_large = 0
     for _ in range(SHUFFLES):
         shuffled = with_diagonals_shuffled(similarity, draw)
-        as_large += equal_distance_contrast(shuffled, best_grouping(shuffled, counts, merge)[0]) >= contrast
+        as_large += equal_distance_contrast(shuffled, best_grouping(shuffled, counts)[0]) >= contrast
     p_value = (1 + as_large) / (SHUFFLES + 1)
     grouped = p_value <= 0.01 and contrast >= LEAST_CONTRAST
 
@@ -106,7 +100,7 @@ class Stability:
     borders: np.ndarray  # (layers - 1,) share of draws with a border between layer i and i + 1
 
 
-def stability(samples: np.ndarray, n_bands: int, contiguous: bool = True, draws: int = 100, seed: int = 0) -> Stability:
+def stability(samples: np.ndarray, n_bands: int, draws: int = 100, seed: int = 0) -> Stability:
     """Seek `n_bands` bands anew in resampled data: samples (pictures or steps, layers, layers), drawn with replacement.
 
     Stacks of one recording that are given the same seed are drawn alike, picture for picture.
@@ -114,20 +108,19 @@ def stability(samples: np.ndarray, n_bands: int, contiguous: bool = True, draws:
     samples = np.asarray(samples, dtype=np.float64)
     if samples.ndim != 3 or len(samples) < 2:
         raise InputError(f"samples of shape {samples.shape} cannot be resampled: give two matrices at least")
-    merge = contiguous_merges if contiguous else free_merges
-    whole = best_grouping(checked(samples.mean(0)), [n_bands], merge)[0]
+    whole = best_grouping(checked(samples.mean(0)), [n_bands])[0]
     draw = np.random.default_rng(seed)
     agreement, contrasts, borders = [], [], np.zeros(len(whole) - 1)
     for _ in range(draws):
         drawn = samples[draw.integers(0, len(samples), len(samples))].mean(0)
-        labels = best_grouping(drawn, [n_bands], merge)[0]
+        labels = best_grouping(drawn, [n_bands])[0]
         agreement.append(adjusted_rand_score(whole, labels))
         contrasts.append(equal_distance_contrast(drawn, labels))
         borders += np.diff(labels) != 0
     chance = []
     for _ in range(SHUFFLES):
         shuffled = with_diagonals_shuffled(samples.mean(0), draw)
-        chance.append(equal_distance_contrast(shuffled, best_grouping(shuffled, [n_bands], merge)[0]))
+        chance.append(equal_distance_contrast(shuffled, best_grouping(shuffled, [n_bands])[0]))
     return Stability(np.array(agreement), np.array(contrasts), float(np.mean(chance)), borders / draws)
 
 
@@ -168,63 +161,22 @@ def checked(similarity: np.ndarray) -> np.ndarray:
     return similarity
 
 
-def bands_table(found: Mapping[str, Bands]) -> pd.DataFrame:
-    """One row per band: stack, band, layers, and what speaks for the stack's grouping."""
-    rows = [
-        (
-            name,
-            band.name,
-            "–".join(map(str, band.span)),
-            f"{bands.score:.2f}",
-            f"{bands.contrast:.2f}",
-            f"{bands.p_value:.2f}",
-        )
-        for name, bands in found.items()
-        for band in bands.bands
-    ]
-    return pd.DataFrame(rows, columns=["stack", "band", "layers", "silhouette", "contrast", "p"])
-
-
 # -- clustering ---------------------------------------------------------------------------------------------
 
 
-def best_grouping(
-    similarity: np.ndarray, counts: list[int], merge: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-) -> tuple[np.ndarray, float, np.ndarray]:
+def best_grouping(similarity: np.ndarray, counts: list[int]) -> tuple[np.ndarray, float, np.ndarray]:
     """Labels (layers,) of the grouping with the best silhouette, that silhouette, and the tree in scipy's format."""
     distance = np.clip(1 - similarity, 0, None)
     np.fill_diagonal(distance, 0)
-    children, heights = merge(distance)
+    children, heights = contiguous_merges(distance)
     groupings = [cut(children, count) for count in counts]
-    scores = [silhouette(distance, labels) for labels in groupings]
+    scores = [silhouette_score(distance, labels, metric="precomputed") for labels in groupings]
     best = int(np.argmax(scores))
     return groupings[best], float(scores[best]), scipy_linkage(children, heights)
 
 
-def silhouette(distance: np.ndarray, labels: np.ndarray) -> float:
-    """Rousseeuw's silhouette: mean over layers of (b - a) / max(a, b), -1 to 1.
-
-    a is a layer's mean distance to its own band, b to the nearest other one; a layer alone in its band counts 0.
-    Equal to scikit-learn's, whose checks of its input take many times as long as the sums of so small a matrix.
-    """
-    bands = np.eye(labels.max() + 1)[labels]  # (layers, bands), one-hot
-    sizes, sums = bands.sum(0), distance @ bands
-    alone = sizes[labels] == 1
-    a = sums[bands > 0] / np.maximum(sizes[labels] - 1, 1)
-    b = np.where(bands > 0, np.inf, sums / sizes).min(1)
-    gain = np.divide(b - a, np.maximum(a, b), out=np.zeros_like(a), where=~alone & (np.maximum(a, b) > 0))
-    return float(gain.mean())
-
-
-def free_merges(distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Average linkage of any groups: the two nodes of each merge (layers - 1, 2) and their distance (layers - 1,)."""
-    model = AgglomerativeClustering(n_clusters=None, distance_threshold=0, metric="precomputed", linkage="average")
-    model.fit(distance)
-    return model.children_, model.distances_
-
-
 def contiguous_merges(distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Average linkage that only joins neighbours; the same two arrays.
+    """Average linkage that only joins neighbours: the two nodes of each merge (layers - 1, 2) and their distance.
 
     Not scikit-learn's `connectivity`: it averages over connected pairs alone, which on a chain of layers are the two at
     the border, and so its average linkage is single linkage.

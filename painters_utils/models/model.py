@@ -14,44 +14,16 @@ from typing import Any
 
 import yaml
 
+from originals.hub import Source
+from originals.machine import CHOICES, Loading
 from painters_utils.errors import InputError, require_positive, unknown
 from painters_utils.files import folder_digest
 from painters_utils.paths import DATA, ROOT
 
-from .hub import Source
-
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")  # owner/name on the model hub
-CHOICES = {
-    "dtype": ("float32", "bfloat16", "float16"),
-    "device": ("cuda", "cpu", "mps", "cuda:1"),  # or any other GPU by its number
-    "offload": ("none", "model", "sequential"),
-    "quantize": ("none", "8bit", "4bit", "int8"),
-}
 # What one notebook asks of a cluster's node: memory in MB, minutes, GPUs. A row's own `needs` come first.
 MINI_NEEDS = {"mem_mb": 6_000, "runtime": 240, "gpu": 0}
 NEEDS = {"mem_mb": 64_000, "runtime": 720, "gpu": 1}
-
-
-@dataclass(frozen=True)
-class Loading:
-    """How a model is loaded and painted; None: as it suits the machine. `InputError` for what cannot be chosen."""
-
-    dtype: str | None = None
-    device: str | None = None
-    offload: str | None = None  # "model": only the part that computes is on the GPU; "sequential": only its layer
-    quantize: str | None = None  # "8bit", "4bit", "int8": less memory, other pictures
-    batch: int | None = None  # pictures painted at a time
-
-    def __post_init__(self) -> None:
-        for key, choices in CHOICES.items():
-            value = getattr(self, key)
-            gpu = key == "device" and re.fullmatch(r"cuda:\d+", str(value))
-            if value is not None and value not in choices and not gpu:
-                raise unknown(key, value, choices)
-            if value == "none":
-                object.__setattr__(self, key, None)
-        if self.batch is not None:
-            require_positive("batch", self.batch)
 
 
 @dataclass(frozen=True)
@@ -87,7 +59,7 @@ class Model:
         source, mini = source_of(row), bool(row.get("mini"))
         depths, call = row.get("depths"), row.get("call")
         if depths is None or call is None:
-            from .skeleton import default_call, stack_depths
+            from originals.skeleton import default_call, stack_depths
 
             depths, call = depths or stack_depths(source), call or default_call(source)
         usual = {"dtype": "float32", "batch": 32} if mini else {"dtype": "bfloat16", "batch": 1}

@@ -6,15 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
 import torch
 from diffusers import DiffusionPipeline
 from PIL import Image, ImageDraw
 from tqdm.auto import tqdm
 
+from originals.machine import too_large
 from painters_utils.errors import InputError, require_positive, unknown
 
-from .memory import too_large
 from .words import check_prompts
 
 
@@ -130,13 +129,3 @@ def check_readable(pipe: DiffusionPipeline, prompts: Sequence[str]) -> None:
     """`words.check_prompts` for a loaded pipeline."""
     tokenizer = getattr(pipe, "tokenizer_2", None) or getattr(pipe, "tokenizer", None)
     check_prompts(prompts, getattr(tokenizer, "backend_tokenizer", None), getattr(tokenizer, "model_max_length", 0))
-
-
-def describe_parts(pipe: DiffusionPipeline) -> pd.DataFrame:
-    """One row per trained part of a pipeline: its role, class and number of parameters."""
-    rows = [
-        (role.replace("_", " "), type(part).__name__, sum(p.numel() for p in part.parameters()))
-        for role, part in pipe.components.items()
-        if isinstance(part, torch.nn.Module)
-    ]
-    return pd.DataFrame(rows, columns=["part", "class", "parameters"])

@@ -19,7 +19,7 @@ from painters_utils.study.scores import CATASTROPHIC, NAMES
 from .figures import BLUE, GREEN, GREY, ORANGE, RED, side_by_side
 
 if TYPE_CHECKING:  # for its name alone
-    from painters_utils.study.claims import Verdict
+    from workflow.findings.claims import Verdict
 
 PURPLE, SKY = "#CC79A7", "#56B4E9"
 STYLE = {  # of each score: colour and marker, so that no chart relies on colour alone

@@ -141,7 +141,7 @@ class Studio:
         """Who looks at the pictures: the checker for a mini, judges for any other model."""
         if self.model.mini:
             return CheckerScorer()
-        from painters_utils.measure.judges import JudgeScorer  # loads networks of transformers
+        from originals.judges import JudgeScorer  # loads networks of transformers
 
         return JudgeScorer(self._judges)
 

@@ -7,7 +7,7 @@ import yaml
 
 from workflow.page import story
 from painters_utils.errors import InputError
-from painters_utils.study.claims import (
+from workflow.findings.claims import (
     FAILS,
     HOLDS,
     OPEN,

@@ -14,13 +14,13 @@ from painters_utils.engine.strategies import STRATEGIES
 from painters_utils.errors import InputError, unknown
 from painters_utils.measure.intervals import interval, interval_of_draws
 from painters_utils.models.model import Model
+from painters_utils.study.experiments import Experiment, experiment, in_presets
+from painters_utils.study.recordings import SEEDS, similarity_by_stack, streams_by_stack
+from painters_utils.study.scores import NAMES, kept_more_than
+from painters_utils.study.studio import Studio
+from painters_utils.study.variants import Variant, article_variants, single_skips
 
 from .claims import OPEN, PRESETS, Outcome, Verdict, combine, compare, unmeasured
-from .experiments import Experiment, experiment, in_presets
-from .recordings import SEEDS, similarity_by_stack, streams_by_stack
-from .scores import NAMES, kept_more_than
-from .studio import Studio
-from .variants import Variant, article_variants, single_skips
 
 SPARED = 0.9  # a layer is spared if skipping it keeps more than this with 95 % certainty
 ROLES = {"adherence": "quality", "quality": "adherence"}  # a role's score, and the other overall score of a mini

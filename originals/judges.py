@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -22,11 +23,16 @@ from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, CLIPMode
 
 from painters_utils.errors import InputError, unknown
 from painters_utils.files import folder_digest
-from painters_utils.models.painting import Picture
 from painters_utils.paths import ROOT
 
 NETWORKS = {"clip": CLIPModel, "dino": Dinov2Model}
 BATCH = 32  # pictures at a time
+
+
+class Painted(Protocol):
+    """A picture and what it holds."""
+
+    image: Image.Image
 
 
 class Judge:
@@ -114,7 +120,7 @@ class JudgeScorer:
         self.names = self.overall = tuple(self.judges)
         self.fingerprint = " ".join(f"{name} {judge.fingerprint}" for name, judge in self.judges.items())
 
-    def score(self, prompts: Sequence[str], pictures: Sequence[Picture], before: Sequence[Picture]) -> pd.DataFrame:
+    def score(self, prompts: Sequence[str], pictures: Sequence["Painted"], before: Sequence["Painted"]) -> pd.DataFrame:
         """A row for each picture, a column for each judge."""
         images, untouched = ([picture.image for picture in some] for some in (pictures, before))
         return pd.DataFrame({name: judge.score(prompts, images, untouched) for name, judge in self.judges.items()})

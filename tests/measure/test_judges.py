@@ -12,7 +12,7 @@ from toy_judges import save_toy_clip, save_toy_dino
 
 from painters_utils import judges as module
 from painters_utils.errors import InputError
-from painters_utils.measure.judges import Judge, load_judges
+from originals.judges import Judge, load_judges
 
 PROMPTS = ["a green balloon", "a red bridge", "a green balloon"]
 

@@ -18,8 +18,7 @@ import yaml
 from painters_utils.errors import unknown
 from painters_utils.measure.intervals import Interval, with_interval
 from painters_utils.paths import DATA
-
-from .scores import NAMES
+from painters_utils.study.scores import NAMES
 
 HOLDS, FAILS, OPEN, UNMEASURED = "holds", "does not hold", "undecided", "not measured"
 # The lists of tests that a claim can have, and the preset of bands that their verdicts are about.

@@ -16,8 +16,8 @@ from toy_pipelines import TOYS, joint, toy_pipeline, vae
 
 from painters_utils import find_stacks, layer_order, load_pipeline, record_activations
 from painters_utils.models import catalog
-from painters_utils.models import hub
-from painters_utils.models import machine
+from originals import hub
+from originals import machine
 from workflow import plan
 from workflow import run
 from painters_utils.models.catalog import call_settings, fingerprint, folder_name, loading, model_depths, model_row
@@ -25,7 +25,7 @@ from workflow.config import load_study
 from painters_utils.errors import InputError
 from painters_utils.models.pipelines import paint
 from painters_utils.study.results import streams_by_stack
-from painters_utils.models.skeleton import check_supported, parameters
+from originals.skeleton import check_supported, parameters
 from painters_utils.study.studio import Studio
 from painters_utils.study.variants import Variant
 
