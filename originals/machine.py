@@ -69,9 +69,7 @@ class Loading:
         if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
             raise InputError(f"device {device!r} is not here: there are {torch.cuda.device_count()} GPUs, from 0")
         if self.offload and kind == "cpu":
-            raise InputError(
-                f"offload {self.offload!r} moves parts to and from a GPU, and there is none: leave it out"
-            )
+            raise InputError(f"offload {self.offload!r} moves parts to and from a GPU, and there is none: leave it out")
         if self.quantize in ("8bit", "4bit") and kind != "cuda":
             raise InputError(f"quantize {self.quantize!r} needs an NVIDIA GPU: choose int8, or leave it out")
         if self.quantize and self.offload == "sequential":

@@ -4,7 +4,9 @@ Only classes of diffusers' and transformers' own are looked at: code that a repo
 """
 
 import inspect
+from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import Any
 
 import diffusers
 import torch
@@ -88,6 +90,13 @@ def default_call(source: Source) -> dict:
     if call.get("true_cfg_scale", 1) > 1 and "negative_prompt" in known:
         call["negative_prompt"] = " "
     return call
+
+
+def pipeline_kwargs(prompts: Sequence[str], call: Mapping[str, Any]) -> dict[str, Any]:
+    """How a pipeline is called for some prompts: one negative prompt stands for as many."""
+    negative = call.get("negative_prompt")
+    many = {"negative_prompt": [negative] * len(prompts)} if isinstance(negative, str) else {}
+    return {**call, **many, "prompt": list(prompts)}
 
 
 @cache

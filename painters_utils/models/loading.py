@@ -64,8 +64,6 @@ def load_pipeline(model: Model | str, **loading: Any) -> DiffusionPipeline:
         if model.mini:
             remedy = f"the weights of {model.name!r} are damaged ({reason}): check them out again or retrain"
         else:
-            remedy = (
-                f"{model.name!r} cannot be loaded ({reason}): whole safetensors of diffusers' classes are needed"
-            )
+            remedy = f"{model.name!r} cannot be loaded ({reason}): whole safetensors of diffusers' classes are needed"
         raise InputError(remedy) from error
     return pipe

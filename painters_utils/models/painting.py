@@ -1,6 +1,5 @@
 """Paint prompts with a pipeline: the same noise for the same prompt and seed, always."""
 
-import hashlib
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ from PIL import Image, ImageDraw
 from tqdm.auto import tqdm
 
 from originals.machine import too_large
+from originals.skeleton import pipeline_kwargs
+from painters_utils.engine.noise import noise_generator
 from painters_utils.errors import InputError, require_positive, unknown
 
 from .words import check_prompts
@@ -48,12 +49,6 @@ class Picture:
     finite: bool = True
 
 
-def noise_generator(prompt: str, seed: int) -> torch.Generator:
-    """A CPU generator for one picture: its noise depends on the prompt and the seed and on nothing else."""
-    digest = hashlib.sha256(f"{seed}/{prompt}".encode()).digest()
-    return torch.Generator("cpu").manual_seed(int.from_bytes(digest[:7], "big"))
-
-
 def paint(
     pipe: DiffusionPipeline, prompts: Sequence[str], seeds: Sequence[int], batch: int = 16, desc: str = "painting",
     **call: object,
@@ -87,13 +82,6 @@ def paint(
             pictures += [_picture(*job, image) for job, image in zip(part, images, strict=True)]
             progress.update(len(part))
     return pictures
-
-
-def pipeline_kwargs(prompts: Sequence[str], call: Mapping[str, Any]) -> dict[str, Any]:
-    """How a pipeline is called for some prompts: one negative prompt stands for as many."""
-    negative = call.get("negative_prompt")
-    many = {"negative_prompt": [negative] * len(prompts)} if isinstance(negative, str) else {}
-    return {**call, **many, "prompt": list(prompts)}
 
 
 def check_call(pipe: DiffusionPipeline, call: Mapping[str, Any]) -> None:

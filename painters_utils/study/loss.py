@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from originals.denoising import OwnPictures, why_no_loss
 from painters_utils.errors import InputError
-from painters_utils.measure.denoising import OwnPictures, why_no_loss
 from painters_utils.measure.intervals import Interval, interval
 from painters_utils.measure.world import Scenes
 

@@ -7,7 +7,7 @@ paper's sweep: ever more of a stack's middle (Sun et al. 2024, section 3). What 
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -59,10 +59,13 @@ class Variant:
         return {name: getattr(self, name) for name in ("stack", "order", "combine", "affected", "steps")}
 
 
-def custom_variant(stack: str, depth: int, strategy: str, **options: Any) -> Variant:
-    """One variant by name of its strategy and its options, checked."""
-    order = build_order(strategy, depth, **options)
-    return Variant(variant_name(strategy, **options), stack, order, depth, strategy, band=options.get("band"))
+def custom_variant(
+    stack: str, depth: int, strategy: str, suffix: str = "", about: Mapping[str, Any] | None = None, **options: Any
+) -> Variant:
+    """One variant by name of its strategy and its options, checked; `about` holds further fields of it."""
+    name, order = variant_name(strategy, **options) + suffix, build_order(strategy, depth, **options)
+    fields: dict[str, Any] = {"band": options.get("band")} | dict(about or {})
+    return Variant(name, stack, order, depth, strategy, **fields)
 
 
 def variant_name(strategy: str, **options: Any) -> str:
@@ -109,17 +112,13 @@ def article_variants(model: Model, strategies: Collection[str] = tuple(STRATEGIE
     for stack, entries in article_table()[model.family].items():
         if stack not in model.depths:
             raise InputError(f"{model.name!r} has no {stack}, which the article's orders need: use the matched preset")
-        depth = model.depths[stack]
-        for entry in entries:
-            strategy = entry["strategy"]
-            if strategy not in strategies:
-                continue
+        for entry in (entry for entry in entries if entry["strategy"] in strategies):
             options = {key: value for key, value in entry.items() if key not in ("strategy", "drop", "slip")}
-            order = build_order(strategy, depth, **options)
-            order = [step for step in order if step not in entry.get("drop", ())]
-            check_order(order, depth, stack)
-            name, slip = variant_name(strategy, **options), entry.get("slip", "")
-            variants.append(Variant(name, stack, order, depth, strategy, "article", band=entry.get("band"), slip=slip))
+            about = {"preset": "article", "slip": entry.get("slip", "")}
+            variant = custom_variant(stack, model.depths[stack], entry["strategy"], about=about, **options)
+            order = [step for step in variant.order if step not in entry.get("drop", ())]
+            check_order(order, variant.depth, stack)
+            variants.append(replace(variant, order=order))
     return variants
 
 
@@ -152,13 +151,12 @@ def matched_bands(similarity: np.ndarray, share: float = SHARE) -> dict[str, lis
 def matched_variants(bands: Bands, depths: Mapping[str, int], strategy: str, **options: Any) -> list[Variant]:
     """A strategy on every matched band of every stack."""
     return [
-        Variant(
-            f"{variant_name(strategy, band=band, **options)} ({place})", stack,
-            build_order(strategy, depths[stack], band, **options), depths[stack], strategy, "matched", place, band,
+        custom_variant(
+            stack, depths[stack], strategy, f" ({place})", {"preset": "matched", "place": place}, band=band, **options
         )
         for stack, places in bands.items()
         for place, band in places.items()
-    ]  # fmt: skip
+    ]
 
 
 def edge_variants(bands: Bands, depths: Mapping[str, int], share: float = 0.1) -> list[Variant]:
@@ -170,15 +168,13 @@ def edge_variants(bands: Bands, depths: Mapping[str, int], share: float = 0.1) -
     for stack, depth in depths.items():
         k = max(1, round(share * depth))
         for strategy, place in (("remove_first", "first"), ("remove_last", "last")):
-            order = build_order(strategy, depth, k=k)
-            variants.append(Variant(variant_name(strategy, k=k), stack, order, depth, strategy, "matched", place))
+            variants.append(custom_variant(stack, depth, strategy, about={"preset": "matched", "place": place}, k=k))
         for place, (first, last) in bands.get(stack, {}).items():
             inside = (first + last + 1 - k) // 2
             # A band that begins early has fewer layers before it; it never begins with the stack's first.
             for where, cut in (("before", [max(0, first - k), first - 1]), ("inside", [inside, inside + k - 1])):
-                name = f"{variant_name('skip', band=cut)} ({where} {place})"
-                order = build_order("skip", depth, cut)
-                variants.append(Variant(name, stack, order, depth, "skip", "matched", f"{where} {place}", cut))
+                about = {"preset": "matched", "place": f"{where} {place}"}
+                variants.append(custom_variant(stack, depth, "skip", f" ({where} {place})", about, band=cut))
     return variants
 
 
@@ -189,15 +185,10 @@ def sweep_variants(depths: Mapping[str, int], strategy: str, shares: Sequence[fl
     """The paper's sweep: the strategy on ever larger middles of each stack, about `shares` of it."""
     variants = []
     for stack, depth in depths.items():
-        bands: list[list[int]] = []
-        for share in shares:
-            s = min(max(round((depth - 1 - share * depth) / 2), 0), (depth - 2) // 2)
-            band = middle_band(depth, s)
-            if band not in bands and (band[1] > band[0] or strategy == "skip"):
-                bands.append(band)
-        for band in bands:
-            name, order = variant_name(strategy, band=band, **options), build_order(strategy, depth, band, **options)
-            variants.append(Variant(name, stack, order, depth, strategy, "sweep"))
+        sides = [min(max(round((depth - 1 - share * depth) / 2), 0), (depth - 2) // 2) for share in shares]
+        for band in (middle_band(depth, s) for s in dict.fromkeys(sides)):
+            if band[1] > band[0] or strategy == "skip":  # of one layer nothing else is a change
+                variants.append(custom_variant(stack, depth, strategy, about={"preset": "sweep"}, band=band, **options))
     return variants
 
 
@@ -241,9 +232,8 @@ def control_variants(
         size = band[1] - band[0] + 1
 
         def add(strategy: str, over: list[int], what: str, **control: Any) -> None:
-            name = f"{variant_name(strategy, band=over)}, {what}"
-            order = build_order(strategy, depth, over)  # noqa: B023
-            variants.append(Variant(name, stack, order, depth, strategy, "control", place, **control))  # noqa: B023
+            about = {"preset": "control", "place": place} | control  # noqa: B023
+            variants.append(custom_variant(stack, depth, strategy, f", {what}", about, band=over))  # noqa: B023
 
         add("parallel", band, "averaged")
         add("parallel", band, "summed", combine="sum")

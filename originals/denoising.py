@@ -14,7 +14,9 @@ import torch
 from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
-from painters_utils.models.painting import noise_generator, pipeline_kwargs
+from painters_utils.engine.noise import noise_generator
+
+from .skeleton import pipeline_kwargs
 
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)  # σ: 0 is a picture, 1 is noise
 Job = tuple[str, int]  # a picture's prompt and seed
