@@ -1,6 +1,9 @@
-"""Measure the checker and the minis: `python -m miniworld.training.evaluate checker`, `python -m miniworld.training.evaluate flux-mini`.
+"""Measure the checker and the minis.
 
-The numbers go beside the weights (`metrics.json`, `scores.json`), where cards, README and notebooks read them.
+    python -m miniworld.training.evaluate checker
+    python -m miniworld.training.evaluate flux-mini --curve
+
+The numbers go beside the weights (`metrics.json`, `scores.json`), where `miniworld/metrics.py` reads them.
 """
 
 import argparse
@@ -18,25 +21,28 @@ from PIL import Image
 from scipy.stats import spearmanr
 from tqdm import tqdm
 
-from painters_utils.models.catalog import ROOT, call_settings, model_row
-from painters_utils.measure.pictures import interval, two_level_interval, with_interval
-from painters_utils.errors import InputError
-from painters_utils.engine.orders import layer_order
-from painters_utils.models.pipelines import load_pipeline, paint
-from painters_utils.engine.stacks import find_stacks
-from painters_utils.engine.strategies import build_order
-
-from miniworld import checker
+from miniworld import checker, metrics
 from miniworld.denoising import LEVELS, denoising_loss, held_out
-from .models import MINIS
 from miniworld.pictures import save_grid, to_pictures, to_tensor
 from miniworld.render import SIDE, render
-from miniworld.scenes import OBJECTS, Scene, caption, sample_scene
-from miniworld.scores import BROAD, FINE, chance, judge, kernel_distance, rendered_features, sprite_likeness
+from miniworld.scenes import OBJECTS, Scene, caption, sample_scene, unseen_scenes
+from miniworld.scores import BROAD, FINE, chance, check_facts, kernel_distance, rendered_features, sprite_likeness
 from miniworld.suite import load_suite
-from .checker import nothing
+from painters_utils.engine.rearrange import layer_order
+from painters_utils.engine.stacks import find_stacks
+from painters_utils.engine.strategies import build_order
+from painters_utils.errors import InputError
+from painters_utils.measure.intervals import interval
+from painters_utils.models.loading import load_pipeline
+from painters_utils.models.model import Model
+from painters_utils.models.painting import paint
+from painters_utils.paths import DATA
 
-CARDS = ROOT / "data/cards"  # pictures of the models' cards: the models' own folders hold what is loaded
+from .models import MINIS
+from .pools import nothing
+
+CARDS = DATA / "cards"  # pictures of the models' cards: the models' own folders hold what is loaded
+GALLERY = 64  # pictures of random scenes on a card
 NEAR = 0.15  # of the canvas: a found centre this close to a thing's belongs to it
 
 
@@ -98,23 +104,24 @@ def through_vae(pictures: Sequence[Image.Image], vae: AutoencoderKL) -> list[Ima
     ]
 
 
-def unseen_scenes(count: int, seed: str = "checker test") -> list[Scene]:
-    """Scenes from a seed that no training uses, a fifth of them with a pair that minis never saw."""
-    rng = random.Random(seed)
-    return [sample_scene(rng, unseen=rng.random() < 0.2) for _ in range(count)]
+def grey_levels_apart(one: Image.Image, two: Image.Image) -> float:
+    """The mean difference of two pictures' values, of 255."""
+    return float(np.abs(np.asarray(one, float) - np.asarray(two, float)).mean())
 
 
 def evaluate_checker(vae: AutoencoderKL, count: int = 1000) -> dict:
-    """The checker on unseen scenes, clean and through the VAE, and on pictures of nothing."""
+    """The checker on unseen scenes, clean and through the VAE, and on pictures of nothing; the VAE's own error."""
     scenes = unseen_scenes(count)
     pictures = [render(scene) for scene in scenes]
+    decoded = through_vae(pictures, vae)
     rng = np.random.default_rng(0)
     empty = [Image.fromarray(nothing(rng)) for _ in range(count)]
     noise = [Image.fromarray(rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)) for _ in range(count)]
     return {
         "scenes": count,
         "clean": read_back(scenes, pictures),
-        "VAE": read_back(scenes, through_vae(pictures, vae)),
+        "VAE": read_back(scenes, decoded),
+        "VAE error": float(np.mean([grey_levels_apart(*pair) for pair in zip(pictures, decoded, strict=True)])),
         "false objects": {
             name: float(np.mean([bool(scene.things) for scene in checker.read(some)]))
             for name, some in (("blank or grainy", empty), ("pure noise", noise))
@@ -124,22 +131,22 @@ def evaluate_checker(vae: AutoencoderKL, count: int = 1000) -> dict:
 
 def evaluate_mini(name: str, seeds: int = 2, steps: int | None = None, only_suite: bool = False) -> dict:
     """The suite, painted and read: strict score by task, facts by name, quality, and the denoising loss."""
-    pipe = load_pipeline(name)
-    call = call_settings(name, num_inference_steps=steps)
+    model = Model.named(name, steps=steps)
+    pipe, call = load_pipeline(model), model.call
     suite = load_suite()
     prompts = [prompt for task in suite.values() for prompt in task]
     pictures = paint(pipe, prompts, seeds=list(range(seeds)), desc=name, **call)
     scenes = checker.read([picture.image for picture in pictures])
-    verdicts = [judge(picture.prompt, scene) for picture, scene in zip(pictures, scenes, strict=True)]
+    checks = [check_facts(picture.prompt, scene) for picture, scene in zip(pictures, scenes, strict=True)]
     table = pd.DataFrame(
         {
             "task": [task for task, words in suite.items() for _ in range(len(words) * seeds)],
             "prompt": [picture.prompt for picture in pictures],
-            "strict": [float(verdict.strict) for verdict in verdicts],
-            "adherence": [verdict.share() for verdict in verdicts],
-            "broad": [verdict.share(BROAD) for verdict in verdicts],
-            "fine": [verdict.share(FINE) for verdict in verdicts],
-            "duplicates": [float(verdict.duplicates) for verdict in verdicts],
+            "strict": [float(check.strict) for check in checks],
+            "adherence": [check.share() for check in checks],
+            "broad": [check.share(BROAD) for check in checks],
+            "fine": [check.share(FINE) for check in checks],
+            "duplicates": [float(check.duplicates) for check in checks],
             "likeness": [sprite_likeness(p.image, s) for p, s in zip(pictures, scenes, strict=True)],
         }
     )
@@ -147,18 +154,13 @@ def evaluate_mini(name: str, seeds: int = 2, steps: int | None = None, only_suit
         "steps": call["num_inference_steps"],
         "guidance": call["guidance_scale"],
         "seeds": seeds,
-        "strict": dict(zip(("mean", "low", "high"), two_level_interval(table["strict"], table["prompt"]), strict=True)),
+        "strict": strict_score(table),
     }
     if only_suite:
         return report
-    report["tasks"] = {
-        task: dict(zip(("mean", "low", "high"), two_level_interval(rows["strict"], rows["prompt"]), strict=True))
-        for task, rows in table.groupby("task", sort=False)
-    }
-    report |= {
-        key: interval(table[key].to_numpy())[0] for key in ("adherence", "broad", "fine", "duplicates", "likeness")
-    }
-    facts = pd.DataFrame([fact for verdict in verdicts for fact in verdict.facts], columns=["fact", "right"])
+    report["tasks"] = {task: strict_score(rows) for task, rows in table.groupby("task", sort=False)}
+    report |= {key: float(table[key].mean()) for key in ("adherence", "broad", "fine", "duplicates", "likeness")}
+    facts = pd.DataFrame([fact for check in checks for fact in check.facts], columns=["fact", "right"])
     report["facts"] = facts.groupby("fact")["right"].mean().to_dict()
     names = [picture.prompt for picture in pictures]
     report["chance"] = {
@@ -172,8 +174,13 @@ def evaluate_mini(name: str, seeds: int = 2, steps: int | None = None, only_suit
     )
     loss = denoising_loss(pipe, held_out(pipe, 128)).mean(1)
     report["denoising loss"] = dict(zip(map(str, LEVELS), loss.tolist(), strict=True)) | {"mean": float(loss.mean())}
-    save_grid([picture.image for picture in sampled[:64]], CARDS / f"{name}-samples.webp", columns=8)
+    save_grid([picture.image for picture in sampled[:GALLERY]], CARDS / f"{name}-samples.webp", columns=8)
     return report
+
+
+def strict_score(table: pd.DataFrame) -> dict[str, float]:
+    """The share of pictures in which everything is right, with its 95 % interval over prompts and seeds."""
+    return dict(zip(("mean", "low", "high"), interval(table["strict"], table["prompt"]), strict=True))
 
 
 def loss_and_scores(name: str, orders: int = 12, prompts_each: int = 4) -> dict:
@@ -182,7 +189,7 @@ def loss_and_scores(name: str, orders: int = 12, prompts_each: int = 4) -> dict:
     The orders skip one, two, four … layers somewhere in a stack, drawn by a fixed seed; the pictures are the first
     prompts of every task of the suite.
     """
-    pipe, call, rng = load_pipeline(name), call_settings(name), random.Random(0)
+    pipe, call, rng = load_pipeline(name), Model.named(name).call, random.Random(0)
     prompts = [prompt for task in load_suite().values() for prompt in task[:prompts_each]]
     scenes = held_out(pipe, 64)
     stacks = {stack: len(blocks) for stack, blocks in find_stacks(pipe.transformer).items()}
@@ -190,7 +197,7 @@ def loss_and_scores(name: str, orders: int = 12, prompts_each: int = 4) -> dict:
     def measure() -> tuple[float, float, float]:
         pictures = paint(pipe, prompts, seeds=[0], **call)
         found = checker.read([picture.image for picture in pictures])
-        shares = [judge(picture.prompt, scene).share() for picture, scene in zip(pictures, found, strict=True)]
+        shares = [check_facts(picture.prompt, scene).share() for picture, scene in zip(pictures, found, strict=True)]
         likeness = [sprite_likeness(p.image, s) for p, s in zip(pictures, found, strict=True)]
         # A picture in which nothing is found has no likeness to anything.
         return float(denoising_loss(pipe, scenes).mean()), float(np.mean(shares)), float(np.nan_to_num(likeness).mean())
@@ -223,53 +230,7 @@ def steps_curve(name: str, steps: Sequence[int] = (2, 4, 8, 12, 20)) -> dict[str
     return {str(n): evaluate_mini(name, seeds=1, steps=n, only_suite=True)["strict"] for n in steps}
 
 
-def checker_metrics() -> dict:
-    """What `python -m miniworld.training.evaluate checker` measured of the shipped checker."""
-    return _read(checker.WEIGHTS.with_name("metrics.json"), "checker")
-
-
-def mini_scores(name: str) -> dict:
-    """What `python -m miniworld.training.evaluate` measured of the shipped mini."""
-    return _read(ROOT / model_row(name)["path"] / "scores.json", name)
-
-
-def minis_table() -> pd.DataFrame:
-    """One row per trained mini: blocks, size, steps, suite score, the gap of unseen pairs, quality and loss."""
-    rows = []
-    for name in MINIS:
-        row = model_row(name)
-        if not (ROOT / row["path"] / "scores.json").exists():
-            continue  # not trained yet
-        scores = mini_scores(name)
-        size = sum(path.stat().st_size for path in (ROOT / row["path"]).rglob("*.safetensors"))
-        strict, tasks = scores["strict"], scores["tasks"]
-        rows.append(
-            {
-                "mini": name,
-                "blocks": " + ".join(map(str, row["depths"].values())),
-                "MiB": f"{size / 2**20:.1f}",
-                "steps": scores["steps"],
-                "guidance": scores["guidance"],
-                "everything right": with_interval(strict["mean"], strict["low"], strict["high"]),
-                "weakest task": "{} {:.2f}".format(
-                    *min(((t, v["mean"]) for t, v in tasks.items()), key=lambda x: x[1])
-                ),
-                "facts right": f"{scores['adherence']:.2f}",
-                "unseen − seen colours": f"{tasks['unseen pairs']['mean'] - tasks['colours']['mean']:+.2f}",
-                "kernel distance": f"{scores['kernel distance']:.3f}",
-                "denoising loss": f"{scores['denoising loss']['mean']:.3f}",
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _read(path: Path, what: str) -> dict:
-    if not path.exists():
-        raise InputError(f"no measurements of {what!r}: run `python -m miniworld.training.evaluate {what}`")
-    return json.loads(path.read_text())
-
-
-def write(path: Path, numbers: dict) -> None:
+def write_numbers(path: Path, numbers: dict) -> None:
     """JSON with four digits: more would be noise."""
     rounded = json.loads(json.dumps(numbers), parse_float=lambda text: round(float(text), 4))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -288,18 +249,17 @@ def main(arguments: list[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     try:
         if args.what == "checker":
-            vae = AutoencoderKL.from_pretrained(ROOT / "data/models/flux-mini/vae").eval()
+            vae = AutoencoderKL.from_pretrained(metrics.mini_folder("flux-mini") / "vae").eval()
             report = evaluate_checker(vae)
-            write(checker.WEIGHTS.with_name("metrics.json"), report)
+            write_numbers(metrics.CHECKER, report)
             tables = {key: report[key]["table"] for key in ("clean", "VAE")}
             print(json.dumps(tables | {"false objects": report["false objects"]}, indent=1))
             return
-        path = ROOT / model_row(args.what)["path"] / "scores.json"
         report = evaluate_mini(args.what, args.seeds)
         if args.curve:
             report["by steps"] = steps_curve(args.what)
             report["loss and scores"] = loss_and_scores(args.what)
-        write(path, report)
+        write_numbers(metrics.mini_folder(args.what) / "scores.json", report)
         print(json.dumps({key: report[key] for key in ("strict", "tasks", "facts", "chance")}, indent=1))
     except InputError as error:
         sys.exit(f"error: {error}")
