@@ -1,7 +1,7 @@
 """Which transformers of diffusers the layer orders work on: tries them all and writes docs/architectures.md.
 
-`python -m docs.architectures` builds every class of tests/architectures.yaml at toy size with random weights,
-runs its stacks in every kind of order and records its streams; nothing in the table is written by hand.
+`python docs/architectures.py` builds every class of tests/architectures.yaml at toy size with random weights, runs its
+stacks in every kind of order and records its streams; nothing in the table is written by hand.
 """
 
 import importlib
@@ -9,17 +9,19 @@ import pkgutil
 import warnings
 from typing import Any
 
+import diffusers
 import torch
 import yaml
 from diffusers.models import transformers
 from torch import Tensor, nn
 
 from painters_utils.engine.blocks import Skipped
-from painters_utils.models.catalog import ROOT
-from painters_utils.errors import InputError
-from painters_utils.engine.orders import Order, layer_order
+from painters_utils.engine.orders import Order
+from painters_utils.engine.rearrange import layer_order
 from painters_utils.engine.recorder import record_activations
 from painters_utils.engine.stacks import find_stacks, in_place_of
+from painters_utils.errors import InputError
+from painters_utils.paths import ROOT
 
 PAGE = ROOT / "docs/architectures.md"
 TOYS: dict[str, dict] = yaml.safe_load((ROOT / "tests/architectures.yaml").read_text())
@@ -34,7 +36,7 @@ ORDERS: dict[str, Order] = {
 
 HEAD = """# Which transformers it works on
 
-Written by `python -m docs.architectures`: each of these {count} classes of diffusers {version} was built at
+Written by `python docs/architectures.py`: each of these {count} classes of diffusers {version} was built at
 toy size with random weights, its stacks were found and run in every kind of order, and its streams were recorded. The
 untouched order gives the untouched result bit for bit on all of them (tests/test_architectures.py).
 
@@ -147,13 +149,10 @@ def row(name: str, transformer: nn.Module, inputs: dict[str, Any]) -> str:
 
 def page(rows: list[str]) -> str:
     """The whole page."""
-    import diffusers
-
     return HEAD.format(count=len(rows), version=diffusers.__version__) + "\n".join(rows) + "\n"
 
 
 if __name__ == "__main__":
     rows = [row(name, *toy(name)) for name in TOYS]
-    PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(page(rows))
     print(f"{PAGE.relative_to(ROOT)}: {len(rows)} classes")
