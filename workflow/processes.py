@@ -33,7 +33,7 @@ def lock(folder: Path) -> Iterator[IO]:
 
 
 def end_with(parent: int) -> None:
-    """If `parent` started this process, end with it: at once, however it ended. Jupyter's kernels do so by themselves."""
+    """If `parent` started this process, end when it has ended, however that was. Jupyter's kernels do so anyway."""
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -1,6 +1,6 @@
-"""Run the study and make its page: `make report`. Snakemake runs what is missing or out of date, after a check of it all.
+"""Run the study and make its page: `make report`. After a check of everything, Snakemake runs what is out of date.
 
-    python -m workflow.run --models flux-mini --seeds 2 --out /tmp/two-seeds
+python -m workflow.run --models flux-mini --seeds 2 --out /tmp/two-seeds
 """
 
 import argparse
@@ -119,15 +119,14 @@ def run_here(command: list[str], locked: IO) -> int:
 def forget_damaged(study: Study) -> None:
     """Delete what is damaged, so that it is made anew.
 
-    An executed notebook goes if it, its numbers or its strips cannot be read to the end; so does the list of the page's
-    files if one of them is not as it was written, and what a killed run was writing.
+    Of the page, it is the list of its files that goes, if one of them is not as it was written; and what a killed run
+    was writing goes, too.
     """
     for folder in (study.out, study.figures, study.page.parent):
         for unfinished in folder.rglob(f"*{PART}.*"):
             unfinished.unlink()
     for document in study.out.glob("*/*.ipynb"):
-        left = [document, document.with_suffix(".json"), *(document.parent / "strips" / document.stem).glob("*")]
-        if not document.stem.endswith(FAILED) and not all(is_readable(path) for path in left):
+        if not document.stem.endswith(FAILED) and not is_intact(document):
             document.unlink()
     published = study.out / PUBLISHED
     try:
@@ -136,6 +135,23 @@ def forget_damaged(study: Study) -> None:
         intact = False
     if not intact:
         published.unlink(missing_ok=True)
+
+
+def is_intact(document: Path) -> bool:
+    """Whether an executed notebook can be read to its end, and so can the numbers, strips and figures that it left."""
+    numbers, figures = document.with_suffix(".json"), document.parent / "figures"
+    left = [*(document.parent / "strips" / document.stem).glob("*")]
+    try:
+        cells = json.loads(document.read_bytes())["cells"]
+        if numbers.exists() or any("save_numbers(" in "".join(cell["source"]) for cell in cells):
+            left.append(numbers)
+        for output in [output for cell in cells for output in cell.get("outputs", [])]:
+            if name := output.get("metadata", {}).get("painters", {}).get("figure"):
+                about = json.loads((figures / f"{name}.json").read_bytes())
+                left.append(figures / f"{name}{about['kind']}")
+    except (OSError, ValueError, LookupError):
+        return False
+    return all(map(is_readable, left))
 
 
 if __name__ == "__main__":

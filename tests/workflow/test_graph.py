@@ -17,7 +17,7 @@ from painters_utils.models.model import Model
 from painters_utils.paths import ROOT
 from painters_utils.study import studio
 
-COPIED = ("painters_utils", "miniworld", "workflow", "notebooks", "benchmarks", "config.yaml", "requirements.txt")
+CODE = ("painters_utils", "miniworld", "originals", "workflow", "notebooks", "benchmarks")
 MODEL = "sd3-mini"
 WRITE = """
 import sys
@@ -33,11 +33,11 @@ class Graph:
 
     def __init__(self, root: Path) -> None:
         self.root, self.out = root / "checkout", root / "out"
-        ignored = shutil.ignore_patterns("__pycache__")
-        for name in COPIED:
-            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-            copy(ROOT / name, self.root / name, **({"ignore": ignored} if copy is shutil.copytree else {}))
+        for name in CODE:
+            shutil.copytree(ROOT / name, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copytree(ROOT / "data", self.root / "data", ignore=shutil.ignore_patterns("models"))
+        for name in ("config.yaml", "requirements.txt"):
+            shutil.copy(ROOT / name, self.root / name)
         (self.root / "data/models").symlink_to(ROOT / "data/models")
         (self.root / "CONTRIBUTING.md").touch()
         self.command = self.run([sys.executable, "-c", WRITE, str(self.out)]).splitlines()
@@ -93,7 +93,7 @@ def test_a_finished_study_has_nothing_to_do(graph):
 def test_what_pictures_or_scores_depend_on_runs_everything_again(graph):
     changed = [
         "miniworld/denoising.py", "data/sprites/dog.webp", "data/prompts.yaml", "data/checker/checker.safetensors",
-        "painters_utils/engine/orders.py", "data/models.yaml",
+        "painters_utils/engine/orders.py", "data/models.yaml", "originals/judges.py",
     ]  # fmt: skip
     found = graph.after(*changed)
     assert set(found) == {"prepare", "notebook", "findings", "page"}, "a notebook runs after what it waits for"
@@ -108,7 +108,7 @@ def test_what_only_tells_runs_no_notebook(graph):
 
 
 def test_claims_are_judged_again_and_nothing_is_painted(graph):
-    assert set(graph.after("data/claims.yaml")) == {"findings", "page"}
+    assert set(graph.after("data/claims.yaml", "workflow/findings/evidence.py")) == {"findings", "page"}
 
 
 def test_a_chart_is_drawn_again_and_nothing_is_recorded(graph):
