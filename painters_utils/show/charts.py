@@ -1,7 +1,7 @@
 """Charts of what variants keep of a model. `table` is always what `Studio.table` returns: a row for each variant."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,9 +17,6 @@ from painters_utils.study.experiments import experiment
 from painters_utils.study.scores import CATASTROPHIC, NAMES
 
 from .figures import BLUE, GREEN, GREY, ORANGE, RED, side_by_side
-
-if TYPE_CHECKING:  # for its name alone
-    from workflow.findings.claims import Verdict
 
 PURPLE, SKY = "#CC79A7", "#56B4E9"
 STYLE = {  # of each score: colour and marker, so that no chart relies on colour alone
@@ -189,8 +186,8 @@ def sweep_chart(tables: Mapping[str, pd.DataFrame], score: str = "kept") -> Figu
     return figure
 
 
-def verdict_grid(found: Sequence["Verdict"]) -> Figure:
-    """Claims down, models and presets across: a sign for each verdict, in both columns at once without a preset."""
+def verdict_grid(found: Sequence[Any]) -> Figure:
+    """Claims down, models and presets across: a sign for each of the verdicts, over both columns without a preset."""
     claims, models = (list(dict.fromkeys(getattr(one, what) for one in found)) for what in ("claim", "model"))
     presets = ("article", "matched")
     figure, axis = plt.subplots(figsize=(1.0 + 1.9 * len(models), 0.3 * len(claims) + 0.9))

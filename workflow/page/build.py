@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -26,9 +27,9 @@ from painters_utils.models.model import Model
 from painters_utils.show.drawings import order_svg, stacks_svg
 from painters_utils.show.figures import KINDS, FigureFile
 from painters_utils.study import experiments
-from painters_utils.study.claims import load_claims
 from painters_utils.study.numbers import read_numbers
 from workflow.config import PUBLISHED, Study
+from workflow.findings.claims import load_claims
 
 from . import facts
 
@@ -77,7 +78,7 @@ def article(study: Study, documents: Documents, figures: Mapping[str, Mapping[st
     """The page itself."""
     numbers = {who: {} for who in figures}
     for (who, name), document in documents.items():
-        if saves_numbers(document):
+        if (study.out / who / f"{name}.json").exists() or saves_numbers(document):
             numbers[who][name] = read_numbers(study.out / who, name)
     findings = {key: value for found in numbers.pop("study").values() for key, value in found.items()}
 
@@ -110,6 +111,7 @@ def article(study: Study, documents: Documents, figures: Mapping[str, Mapping[st
     )  # fmt: skip
 
 
+@cache
 def templates() -> Environment:
     """The templates, and how they write numbers: a mean with its interval, two digits, a variant by its place."""
     jinja = Environment(
@@ -171,14 +173,19 @@ def load_figure(study: Study, who: str, notebook: str, name: str) -> FigureFile:
 
 def chapter(document: nbformat.NotebookNode, figures: Mapping[str, FigureFile], folder: str) -> Markup:
     """An executed notebook as HTML, its code folded away; the pictures are files in `folder`."""
-    exporter = HTMLExporter(
-        template_name="chapter", extra_template_basedirs=[str(TEMPLATE)], exclude_input_prompt=True,
-        exclude_output_prompt=True, exclude_anchor_links=True,
-    )  # fmt: skip
     document = copy.deepcopy(document)
     for name, output in figures_of(document).items():
         output["data"]["text/html"] = figures[name].html(name, link=f"{folder}/{name}{figures[name].kind}")
-    return Markup(exporter.from_notebook_node(document)[0])
+    return Markup(exporter().from_notebook_node(document)[0])
+
+
+@cache
+def exporter() -> HTMLExporter:
+    """What makes HTML of a notebook, by template/chapter."""
+    return HTMLExporter(
+        template_name="chapter", extra_template_basedirs=[str(TEMPLATE)], exclude_input_prompt=True,
+        exclude_output_prompt=True, exclude_anchor_links=True,
+    )  # fmt: skip
 
 
 def publish(study: Study, files: Mapping[Path, bytes]) -> None:

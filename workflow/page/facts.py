@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from painters_utils.engine.describe import short
-from painters_utils.study.claims import FAILS, HOLDS, OPEN, UNMEASURED
 from painters_utils.study.experiments import experiment
 from painters_utils.study.scores import NAMES, verdict
+from workflow.findings.claims import FAILS, HOLDS, OPEN, UNMEASURED
 
 Numbers = Mapping[str, Mapping[str, Mapping]]
 Rows = Sequence[Mapping]
