@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from painters_utils.errors import InputError, require_positive, unknown
 
@@ -168,7 +168,7 @@ def require_memory(source: "Source", how: Loading) -> None:
 
 def ways_out(how: Loading, device: str, fits: Callable[[Loading], bool]) -> str:
     """Which settings would do instead, the fastest first."""
-    choices = [{"dtype": "bfloat16"}, {"quantize": "int8"}]
+    choices: list[dict[str, Any]] = [{"dtype": "bfloat16"}, {"quantize": "int8"}]
     if device.startswith("cuda"):
         both = {"offload": "model", "quantize": "4bit"}
         choices = [{"offload": "model"}, {"quantize": "8bit"}, {"quantize": "4bit"}, both, {"offload": "sequential"}]

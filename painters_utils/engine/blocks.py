@@ -3,10 +3,10 @@
 Each is a module with the blocks' own call. The blocks are called, not copied, so compiled blocks run compiled.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from inspect import Parameter, signature
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +31,7 @@ class StandIn(nn.Module):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            return getattr(super().__getattr__("blocks")[0], name)
+            return getattr(cast(nn.ModuleList, super().__getattr__("blocks"))[0], name)
 
 
 class Parallel(StandIn):
@@ -116,12 +116,13 @@ def named_inputs(block: nn.Module, args: tuple, kwargs: Mapping[str, Any]) -> di
     """What a block, or the first block of a stand-in, is called with, by name; the first is always INPUTS[0]."""
     while isinstance(block, StandIn):
         block = block.blocks[0]
-    return dict(zip(_parameters(type(block)), args, strict=False)) | dict(kwargs)
+    return dict(zip(parameter_names(type(block).forward), args, strict=False)) | dict(kwargs)
 
 
 @cache
-def _parameters(block: type[nn.Module]) -> tuple[str, ...]:
-    _, first, *others = signature(block.forward).parameters.values()
+def parameter_names(forward: Callable[..., Any]) -> tuple[str, ...]:
+    """What the arguments of a class of blocks are called; one that takes anything is called as most blocks are."""
+    _, first, *others = signature(forward).parameters.values()
     if first.kind is Parameter.VAR_POSITIONAL:
         return INPUTS
     return INPUTS[0], *(parameter.name for parameter in others)
@@ -141,10 +142,10 @@ def stream_of(output: tuple[Tensor | None, ...], given: Mapping[str, Any]) -> tu
     return tuple(name or missing.pop() for name in names)
 
 
-def average(outputs: Sequence[Output]) -> Output:
+def average(outputs: Sequence[Any]) -> Any:
     """The mean of tensors of one shape, or of each stream of tuples of them; a stream that one lacks is None."""
     if any(output is None for output in outputs):
         return None
     if isinstance(outputs[0], Tensor):
-        return torch.stack(outputs).mean(0)  # sums in float32: adding up 30 layers in bfloat16 errs 8 times more
+        return torch.stack(list(outputs)).mean(0)  # sums in float32: adding up 30 layers in bfloat16 errs 8 times more
     return tuple(average(stream) for stream in zip(*outputs, strict=True))

@@ -33,9 +33,12 @@ def token_gram(activations: Tensor) -> Tensor:
     return gram.flatten(2).unsqueeze(2)
 
 
+# What is compared of two layers' outputs; `token_gram` makes it the linear CKA of Kornblith et al. 2019 with the
+# unbiased estimator of HSIC (Song et al. 2012, equation 5): how alike the layers' token-by-token Gram matrices are,
+# about 0 for unrelated layers, at times slightly less. For "update cosine" the recorder gives what the layers *add*.
 MEASURES: dict[str, Callable[[Tensor], Tensor]] = {
-    "cosine": lambda activations: activations,
-    "centred cosine": centred,
+    "cosine": lambda activations: activations,  # the vectors of a token, averaged over tokens
+    "centred cosine": centred,  # less each layer's mean over the tokens of the picture
     "linear CKA": token_gram,
     "update cosine": lambda updates: updates,
 }

@@ -57,7 +57,7 @@ def check_pairs(order: Order, skips: Sequence[bool], stack: str) -> None:
             f"join layers; give {len(skips)} single ones"
         )
     for position, layer in enumerate(order):
-        if skips[layer] != skips[position]:
+        if isinstance(layer, int) and skips[layer] != skips[position]:
             raise InputError(
                 f"{stack} is U-shaped: layer {layer} cannot stand at position {position}, in the other half; keep "
                 f"layers {skips.index(True)}–{len(skips) - 1} at the end, in any order"

@@ -46,7 +46,7 @@ def layer_order(
     group = Parallel if combine == "mean" else Summed
     arranged = {}
     for stack, order in orders.items():
-        layers = get_stack(transformer, stack)
+        layers = list(get_stack(transformer, stack))
         check_order(order, len(layers), stack, only_last=without_text(layers))
         check_pairs(order, takes_skip(layers), stack)
         blocks = [

@@ -48,42 +48,32 @@ def record_activations(
 
     `guided`: the batch is [unconditional, conditional] halves, as the pipelines of SD3 and AuraFlow join them when
     they guide (both hold the same latents, which is checked); the halves are kept apart. Otherwise the whole batch is
-    "conditional". None finds out by the latents of the first step. Pipelines that call the transformer once for each
-    half, as FLUX does for `true_cfg_scale`, begin with the conditional one; that one is recorded, the other is not.
+    "conditional". None finds out by the latents of the first step. Of a pipeline that calls its transformer once for
+    each half, as FLUX does for `true_cfg_scale`, the first call is recorded, with the prompt.
 
     `averages`: what to average before layers are compared.
       "after"      nothing: compare the layers in every picture at every timestep, then average the similarities.
-      "inputs"     the activations of the prompts of one call, at every timestep. Prompts that are to be averaged must
-                   be in flight together; the matrices of several calls are averaged, weighted by their prompts.
+      "inputs"     the activations of the prompts of one call, at every timestep; prompts that are to be averaged must
+                   be in flight together, and the matrices of several calls are averaged, weighted by their prompts.
       "timesteps"  the activations of one picture over the steps of its call. A call has ended when the timestep stays
-                   or turns back (most pipelines count down to 0, Lumina and Z-Image up), when the batch changes, or
-                   when the recording closes.
+                   or turns back, when the batch changes, or when the recording closes.
       "both"       the activations of all prompts and timesteps of all calls; there once the recording has closed.
 
-    `measure`: a few massive channels that grow with depth can look like a shared space, so others stand beside
-    the plain one (several recordings may be open at once).
-      "cosine"          cosine of the two vectors of a token, averaged over tokens.
-      "centred cosine"  the same after each layer's mean over the tokens of the picture is taken off.
-      "linear CKA"      Kornblith et al. 2019, with the unbiased estimator of HSIC (Song et al. 2012, equation 5): how
-                        alike the two layers' token-by-token Gram matrices are. About 0 for unrelated layers, however
-                        few the tokens; slightly negative values occur. Needs 4 tokens.
-      "update cosine"   cosine of what the two layers *add* to the stream: their outputs less their inputs. `norms` are
-                        then the lengths of the updates.
+    `measure`: one of `measures.MEASURES`; a few massive channels that grow with depth can look like a shared space, so
+    others stand beside the plain cosine (several recordings may be open at once). Of "update cosine", `norms` are the
+    lengths of the updates.
 
-    `stacks`: names of the stacks to record; all of them unless given. Stacks without an image, a text or a joint
-    stream in common (Lumina's and Z-Image's refiners) have streams of their own, named after them.
-
-    `most_tokens`: compare no more tokens of a stream than that, evenly spaced; all of them unless given.
+    `stacks`: names of the stacks to record, all unless given. Stacks without a stream in common (Lumina's and Z-Image's
+    refiners) have streams of their own, named after them. `most_tokens`: compare no more tokens of a stream, evenly
+    spaced.
 
     Memory, whatever the number of steps and calls, beside the matrices: activations of the step in flight in the
     model's dtype, and in float32 one sum per picture for "timesteps", one per half for "inputs" and for "both", each
-    layers x tokens x channels. Leave averages out to save theirs. "linear CKA" needs layers x tokens² per picture for
-    a moment.
+    layers x tokens x channels. "linear CKA" needs layers x tokens² per picture for a moment.
 
     A vector of length zero has similarity 0 with every other. Where activations are NaN or infinite, so are the
-    similarities (NaN); `recording.finite` turns False and one `RuntimeWarning` says where it began.
-
-    Raises `InputError` for unknown names here, and during the call where the transformer cannot be recorded.
+    similarities (NaN); `recording.finite` turns False and one `RuntimeWarning` says where it began. Raises `InputError`
+    for unknown names here, and during the call where the transformer cannot be recorded.
     """
     known = find_stacks(transformer)
     for kind, names, choices in (
@@ -137,7 +127,7 @@ class Recorder:
         self.most_tokens = most_tokens
         self.taps: dict[str, list[Tap]] = {}
         self.streams: dict[str, Stream] = {}
-        self.carried: dict[Tap, list[tuple[int, Stream, int]]] | None = None  # [(element of the output, stream, layer)]
+        self.carried: dict[Tap, list[tuple[int, Stream, int]]] = {}  # [(element of the output, stream, layer)]
         self.timestep = 0.0  # of the step in flight
         self.latents: Any = None  # what it denoises
         self.other_half = False  # the step in flight was recorded already, with the prompt; this is without
@@ -170,7 +160,7 @@ class Recorder:
         self.runs += 1
         if self.other_half:
             return
-        if self.carried is None:
+        if not self.carried:
             self.taken.append((tap, inputs, output))
         else:
             self.store(tap, inputs, output)
@@ -194,11 +184,11 @@ class Recorder:
         if self.other_half:
             return
         with plain_tensors():
-            if self.carried is None:
+            if not self.carried:
                 self.assign_streams()
             if not self.streams:
                 raise InputError("no block returns tokens, (batch, tokens, channels): choose others with `stacks`")
-            batch = len(next(iter(self.streams.values())).now)
+            batch = len(next(iter(self.streams.values())).all_layers())
             if self.step_before:
                 change = self.timestep - self.step_before[0]
                 if batch == self.step_before[1] and change and change * self.direction >= 0:
@@ -229,7 +219,7 @@ class Recorder:
 
     def compare(self, stream: "Stream", timestep: float) -> None:
         """Add this step of one stream to the recording and to the running sums."""
-        now = stream.now  # (B, L, N, D)
+        now = stream.all_layers()
         lengths = torch.linalg.vector_norm(now, dim=-1, dtype=torch.float32)  # (B, L, N)
         self.add(stream, "norm", timestep, lengths.mean(-1))
         self.check_finite(stream, timestep)
@@ -297,6 +287,11 @@ class Stream:
     now: Tensor | None = None  # (B, L, N, D) this step
     call: Tensor | None = None  # (B, L, N, D) float32, summed over the steps of this call
     all: Tensor | None = None  # (H, L, N, D) float32, summed over everything
+
+    def all_layers(self) -> Tensor:
+        """What all layers returned in this step: (B, L, N, D)."""
+        assert self.now is not None, "no block of this stream has run"
+        return self.now
 
     def put(self, layer: int, tokens: Tensor, place: tuple[str, int]) -> None:
         """Keep one layer's output of this step: tokens (B, N, D)."""

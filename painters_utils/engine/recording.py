@@ -21,7 +21,7 @@ class Recording:
     carry it, so that layers of different stacks can be compared; `stack` picks the layers of one.
     """
 
-    guided: bool
+    guided: bool | None  # None until the first step has told
     measure: str = "cosine"
     finite: bool = True  # False once any activation was NaN or infinite
     rising: bool = False  # True if the timestep goes up as the noise goes down
@@ -79,7 +79,7 @@ class Recording:
             arrays[f"{stream}|{what}|sums"] = np.stack([total for total, _ in rows.values()])
             arrays[f"{stream}|{what}|weights"] = np.array([weight for _, weight in rows.values()])
         with open(path, "wb") as file:  # an open file, or numpy would add .npz to a name without it
-            np.savez_compressed(file, about=json.dumps(about), **arrays)
+            np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
 
     @classmethod
     def load(cls, path: str | Path) -> "Recording":
@@ -88,7 +88,9 @@ class Recording:
             if not isinstance(file, Mapping) or "about" not in file:
                 raise InputError(f"{path} holds no recording: give a file written by Recording.save")
             recording = cls(**json.loads(str(file["about"])))
-            recording.streams = {name: [tuple(layer) for layer in rows] for name, rows in recording.streams.items()}
+            recording.streams = {
+                name: [(stack, position) for stack, position in rows] for name, rows in recording.streams.items()
+            }
             for stream, what in {tuple(name.split("|")[:2]) for name in file if name != "about"}:
                 columns = (file[f"{stream}|{what}|{column}"].tolist() for column in ("timesteps", "weights"))
                 rows = zip(*columns, file[f"{stream}|{what}|sums"], strict=True)

@@ -22,9 +22,9 @@ def find_stacks(transformer: nn.Module) -> dict[str, nn.ModuleList]:
     """
     stacks = {}
     for name, child in transformer.named_children():
-        alike = isinstance(child, nn.ModuleList) and len({type(block) for block in child}) == 1
-        if alike and any("att" in part.lower() for part, _ in child[0].named_modules()):
-            stacks[name] = child
+        if isinstance(child, nn.ModuleList) and len({type(block) for block in child}) == 1:
+            if any("att" in part.lower() for part, _ in child[0].named_modules()):
+                stacks[name] = child
     if not stacks:
         has = ", ".join(f"{name} ({type(child).__name__})" for name, child in transformer.named_children())
         raise InputError(
@@ -86,7 +86,7 @@ def in_place_of(
             lay(laid)
         else:
             hook = transformer.register_forward_pre_hook(
-                lambda *_: lay(laid if next(passes) % of in steps else found), prepend=True
+                lambda *_: lay(laid if next(passes) % (of or 1) in steps else found), prepend=True
             )
         yield
     finally:

@@ -8,30 +8,21 @@ What a function cannot build it refuses with an `InputError`.
 import random
 from collections.abc import Callable
 from inspect import Parameter, signature
-from typing import Any, Protocol, cast
+from typing import Any
 
 from painters_utils.errors import InputError, unknown
 
 from .orders import Order, not_a_list, shown
 
-
-class Strategy(Protocol):
-    """A function that builds an order for a stack of `depth` layers; `title` is its name in people's words."""
-
-    title: str
-
-    def __call__(self, depth: int, **options: Any) -> Order: ...
-
-
-STRATEGIES: dict[str, Strategy] = {}
+STRATEGIES: dict[str, Callable[..., Order]] = {}
+TITLES: dict[str, str] = {}  # the strategies' names in people's words
 
 
 def strategy(title: str) -> Callable[[Callable[..., Order]], Callable[..., Order]]:
-    """Enter a function into STRATEGIES under its own name, and give it its title."""
+    """Enter a function that builds an order into STRATEGIES, under its own name and with a title."""
 
     def enter(build: Callable[..., Order]) -> Callable[..., Order]:
-        build.title = title  # type: ignore[attr-defined]
-        STRATEGIES[build.__name__] = cast(Strategy, build)
+        STRATEGIES[build.__name__], TITLES[build.__name__] = build, title
         return build
 
     return enter
@@ -127,21 +118,16 @@ def build_order(strategy: str, depth: int, band: list[int] | None = None, **opti
     """
     if not isinstance(strategy, str) or strategy not in STRATEGIES:
         raise unknown("strategy", strategy, STRATEGIES)
-    if band is not None:
-        options["band"] = band
-    takes = dict(signature(STRATEGIES[strategy]).parameters)
-    del takes["depth"]
-    for name, value in options.items():
-        if name not in takes:
-            raise InputError(
-                f"strategy {strategy!r} takes no {name}={shown(value)}: leave it out"
-                + (f" (it takes {', '.join(takes)})" if takes else "")
-            )
+    given = options if band is None else options | {"band": band}
+    takes = {name: option for name, option in signature(STRATEGIES[strategy]).parameters.items() if name != "depth"}
+    for name in (name for name in given if name not in takes):
+        it_takes = f" (it takes {', '.join(takes)})" if takes else ""
+        raise InputError(f"strategy {strategy!r} takes no {name}={shown(given[name])}: leave it out{it_takes}")
     for name, option in takes.items():
-        if name not in options and option.default is Parameter.empty:
+        if name not in given and option.default is Parameter.empty:
             remedy = "band=[first, last]" if name == "band" else f"{name}= a whole number"
             raise InputError(f"strategy {strategy!r} lacks its {name}: give {remedy}")
-    return STRATEGIES[strategy](depth, **options)
+    return STRATEGIES[strategy](depth, **given)
 
 
 def middle_band(depth: int, s: int) -> list[int]:
@@ -154,7 +140,7 @@ def middle_band(depth: int, s: int) -> list[int]:
     return [s + 1, depth - s - 1]
 
 
-def split(depth: int, band: list[int]) -> tuple[list[int], list[int], list[int]]:
+def split(depth: int, band: list[int]) -> tuple[Order, list[int], Order]:
     """The layers before, in and after a band; `InputError` unless it is `[first, last]` within `depth` layers."""
     check_whole("depth", depth, 1)
     if not isinstance(band, list):

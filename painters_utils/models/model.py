@@ -62,11 +62,11 @@ class Model:
             from originals.skeleton import default_call, stack_depths
 
             depths, call = depths or stack_depths(source), call or default_call(source)
-        usual = {"dtype": "float32", "batch": 32} if mini else {"dtype": "bfloat16", "batch": 1}
+        usual: dict[str, Any] = {"dtype": "float32", "batch": 32} if mini else {"dtype": "bfloat16", "batch": 1}
         about = {key.name: row[key.name] for key in fields(cls) if key.name in row}
         about |= {
             "name": name, "source": source, "depths": depths, "call": call, "mini": mini,
-            "loading": Loading(**usual | {key: row[key] for key in (*CHOICES, "batch") if key in row}),
+            "loading": Loading(**{**usual, **{key: row[key] for key in (*CHOICES, "batch") if key in row}}),
             "needs": (MINI_NEEDS if mini else NEEDS) | row.get("needs", {}),
         }  # fmt: skip
         return cls(**about).changed(steps, **loading)

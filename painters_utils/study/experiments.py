@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from painters_utils.engine.strategies import STRATEGIES
+from painters_utils.engine.strategies import TITLES
 from painters_utils.errors import InputError, unknown
 from painters_utils.models.model import Model
 
@@ -44,12 +44,12 @@ class Experiment:
     @property
     def title(self) -> str:
         """Its name in people's words: "looped parallel"."""
-        return STRATEGIES[self.name].title if self.name in STRATEGIES else self.name.replace("_", " ")
+        return TITLES.get(self.name, self.name.replace("_", " "))
 
     @property
     def swept(self) -> bool:
         """Whether the sweep runs it: a strategy that changes a band."""
-        return self.name in STRATEGIES and "band" in (self.example or {})
+        return self.name in TITLES and "band" in (self.example or {})
 
     def variants(self, model: Model, bands: Bands, **options: Any) -> list[Variant]:
         """Everything that the experiment paints of a model; `bands` are the matched bands of its stacks.

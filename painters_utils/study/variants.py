@@ -15,7 +15,7 @@ import yaml
 
 from painters_utils.engine.describe import describe
 from painters_utils.engine.orders import Order, check_order, unchanged_ends
-from painters_utils.engine.strategies import STRATEGIES, build_order, middle_band
+from painters_utils.engine.strategies import STRATEGIES, TITLES, build_order, middle_band
 from painters_utils.errors import InputError, unknown
 from painters_utils.models.model import Model
 from painters_utils.paths import DATA
@@ -72,7 +72,7 @@ def variant_name(strategy: str, **options: Any) -> str:
     """ "skip 7–10", "repeat 9 over 3–16", "looped parallel 3–15 × 13", "without first 2", "swap 4 and 5"."""
     if strategy not in STRATEGIES:
         raise unknown("strategy", strategy, STRATEGIES)
-    name, band = STRATEGIES[strategy].title, options.get("band")
+    name, band = TITLES[strategy], options.get("band")
     over = "" if band is None else f"{band[0]}–{band[1]}" if band[0] != band[1] else f"{band[0]}"
     if strategy == "middle_repeat" and band is not None:
         layer = options.get("layer")

@@ -10,7 +10,7 @@ import pandas as pd
 
 from painters_utils.engine.bands import Stability, find_bands, how_grouped, stability
 from painters_utils.engine.describe import short
-from painters_utils.engine.strategies import STRATEGIES
+from painters_utils.engine.strategies import TITLES
 from painters_utils.errors import InputError, unknown
 from painters_utils.measure.intervals import interval, interval_of_draws
 from painters_utils.models.model import Model
@@ -192,7 +192,7 @@ def name_of(score: str, of: Mapping) -> str:
     where = [{"mm": "MM-DiT", "single": "single"}.get(of.get("stack", ""), ""), f"{band[0]}–{band[1]}" if band else ""]
     where += ["" if of.get("place") in (None, "any") else of["place"], f"{of['role']} layers" if "role" in of else ""]
     inside = ", ".join(part for part in where if part)
-    return f"{NAMES[score]} of {STRATEGIES[of['strategy']].title}" + (f" ({inside})" if inside else "")
+    return f"{NAMES[score]} of {TITLES[of['strategy']]}" + (f" ({inside})" if inside else "")
 
 
 # -- measures -----------------------------------------------------------------------------------------------
