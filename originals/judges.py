@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -51,7 +51,7 @@ class Judge:
                 folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **local
             )
             self.processor = AutoImageProcessor.from_pretrained(folder, **local)
-            self.tokenizer = AutoTokenizer.from_pretrained(folder, **local) if name == "clip" else None
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, **local) if name == "clip" else None
         except InputError:
             raise
         except (SafetensorError, OSError, ValueError, RuntimeError) as error:

@@ -56,7 +56,8 @@ def parts(source: Source) -> dict[str, type]:
 @cache
 def empty_part(source: Source, part: str) -> nn.Module:
     """One part of a pipeline, such as "transformer", from its configuration, on the meta device: it takes no memory."""
-    cls, config = parts(source)[part], source.read_json(f"{part}/config.json")
+    cls: Any = parts(source)[part]
+    config = source.read_json(f"{part}/config.json")
     with torch.device("meta"):
         return cls.from_config(config) if hasattr(cls, "from_config") else cls(cls.config_class.from_dict(config))
 
