@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,7 @@ class Model:
 CHECKOUT = "set PAINTERS_HOME to a checkout of the repository, which holds them"
 
 
+@cache
 def model_table() -> dict[str, dict]:
     """The rows of data/models.yaml by name; `InputError` if there is no such file."""
     try:

@@ -34,8 +34,7 @@ class Experiment:
     name: str
     says: str  # what happens to the layers
     notebook: str = ""
-    heading: str = ""  # the question, as a heading
-    question: str = ""  # the paper's question that it answers, by its id in data/claims.yaml
+    heading: str = ""  # its question, as a heading
     colour: str = "#8a8f98"  # Okabe & Ito's colours: told apart by the colour-blind too
     marker: str = "o"
     example: Mapping[str, Any] | None = None  # options of the strategy, to be drawn on a stack of eight layers
@@ -156,28 +155,28 @@ BAND = {"band": [2, 5]}
 EXPERIMENTS: list[Experiment] = [
     Experiment("identity", "every layer once, in order", example={}),
     Experiment(
-        "skip", "a band is left out: are all layers necessary?", "05_skip", "Are all layers necessary?", "Q2",
+        "skip", "a band is left out: are all layers necessary?", "05_skip", "Are all layers necessary?",
         "#0072B2", "o", BAND, in_presets,
     ),
     Experiment(
         "middle_repeat", "one layer stands in for all of the band: do they do the same?", "06_repeat",
-        "Do they all do the same?", "Q3", "#D55E00", "X", BAND, in_presets,
+        "Do they all do the same?", "#D55E00", "X", BAND, in_presets,
     ),
     Experiment(
-        "reverse", "the band runs backwards: does the order matter?", "07_reverse", "Does the order matter?", "Q4",
+        "reverse", "the band runs backwards: does the order matter?", "07_reverse", "Does the order matter?",
         "#E69F00", "^", BAND, in_presets,
     ),
     Experiment(
-        "random_order", "the band is shuffled: is any order as good?", "08_random_order", "Is any order as good?", "Q6",
+        "random_order", "the band is shuffled: is any order as good?", "08_random_order", "Is any order as good?",
         "#CC79A7", "D", BAND | {"seed": 1}, random_draws,
     ),
     Experiment(
         "parallel", "the band's layers all see the same canvas, and what they return is averaged", "09_parallel",
-        "Can they run in parallel?", "Q5", "#009E73", "s", BAND, in_presets,
+        "Can they run in parallel?", "#009E73", "s", BAND, in_presets,
     ),
     Experiment(
         "looped_parallel", "run in parallel and fed back into themselves, here three times", "10_looped_parallel",
-        "Does looping help?", "Q7", "#56B4E9", "P", BAND | {"loops": 3}, in_presets,
+        "Does looping help?", "#56B4E9", "P", BAND | {"loops": 3}, in_presets,
     ),
     Experiment(
         "edges", "layers are removed at the ends of a stack and just before a band", "11_edges",
@@ -188,7 +187,7 @@ EXPERIMENTS: list[Experiment] = [
         build=each_layer,
     ),
     Experiment(
-        "sweep", "every strategy on ever larger middles of each stack", "13_sweep", "Which change harms least?", "Q8",
+        "sweep", "every strategy on ever larger middles of each stack", "13_sweep", "Which change harms least?",
         build=in_sweep,
     ),
     Experiment(
