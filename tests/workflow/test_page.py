@@ -311,9 +311,8 @@ def test_an_experiment_is_a_row_and_a_notebook(tmp_path, monkeypatch):
     page = build.build_page(study).read_text()
     own = section(page, "every-other")
     assert own.startswith("Is every other layer enough?")
-    assert (
-        "Best: MM-DiT skip 0, 0.93" in own and "Caption of 17_every_other-kept." in own and "transformer_blocks" in own
-    )
+    assert "Best: MM-DiT skip 0, 0.93" in own and "Caption of 17_every_other-kept." in own
+    assert '["MM-DiT: every other", ' in page, "its slider"
     assert "notebooks/sd3-mini/17_every_other.html" in Page(page).files
     assert "every-other" in Page(page).links
 

@@ -9,7 +9,7 @@ import copy
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -19,10 +19,10 @@ from markupsafe import Markup, escape
 from nbconvert import HTMLExporter
 
 from benchmarks.costs import cost_chapters
+from painters_utils.engine.describe import short
 from painters_utils.engine.strategies import build_order
 from painters_utils.errors import InputError
 from painters_utils.files import file_digest, write_whole
-from painters_utils.measure.intervals import with_interval
 from painters_utils.models.model import Model
 from painters_utils.show.drawings import order_svg, stacks_svg
 from painters_utils.show.figures import KINDS, FigureFile
@@ -62,12 +62,8 @@ def build_page(study: Study) -> Path:
     titles = {model.key: model.title for model in study.models}
     for (who, name), document in documents.items():
         body = chapter(document, figures[who], os.path.relpath(study.figures / who, pages / who))
-        page = (
-            templates()
-            .get_template("notebook.html.j2")
-            .render(title=title_of(document), who=titles.get(who, "All models"), name=name, body=body)
-        )
-        files[pages / who / f"{name}.html"] = page.encode()
+        about = {"title": title_of(document), "who": titles.get(who, "All models"), "name": name, "body": body}
+        files[pages / who / f"{name}.html"] = templates().get_template("notebook.html.j2").render(about).encode()
     files[pages / "page.css"] = (TEMPLATE / "page.css").read_bytes()
     files[study.page] = html.encode()
     publish(study, files)
@@ -113,19 +109,9 @@ def article(study: Study, documents: Documents, figures: Mapping[str, Mapping[st
 
 @cache
 def templates() -> Environment:
-    """The templates, and how they write numbers: a mean with its interval, two digits, a variant by its place."""
-    jinja = Environment(
-        loader=FileSystemLoader(TEMPLATE), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )  # fmt: skip
-    filters: dict[str, Callable] = {
-        "bold": bold,
-        "two": "{:.2f}".format,
-        "ends": lambda ends: with_interval(*ends),
-        "kept": lambda row: with_interval(*facts.kept(row)),
-        "place": facts.place,
-        "layer": facts.layer,
-    }
-    jinja.filters |= filters
+    """The templates; "two" writes a number with two digits after the point."""
+    jinja = Environment(loader=FileSystemLoader(TEMPLATE), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    jinja.filters |= {"bold": bold, "two": "{:.2f}".format}
     return jinja
 
 
@@ -206,12 +192,12 @@ def publish(study: Study, files: Mapping[Path, bytes]) -> None:
 
 
 def strips(folder: Path) -> list[tuple[str, str]]:
-    """What `save_strips` wrote: (name, base64) of each strip, the baseline first."""
+    """What `save_strips` wrote: (name, base64) of each strip, the baseline first, then "MM-DiT: skip 7–10"."""
     path = folder / "names.json"
-    if not path.exists():
-        return []
-    names = json.loads(path.read_text())
-    return [(name, base64.b64encode((folder / file).read_bytes()).decode()) for name, file in names.items()]
+    names = json.loads(path.read_text()) if path.exists() else {}
+    told = {name: [short(part) for part in name.split("/", 1)] for name in names}
+    return [(": ".join(told[name]), base64.b64encode((folder / file).read_bytes()).decode())
+            for name, file in names.items()]  # fmt: skip
 
 
 def right_share(mini: Model) -> str:

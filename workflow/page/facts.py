@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from painters_utils.engine.describe import short
+from painters_utils.measure.intervals import with_interval
 from painters_utils.study.experiments import experiment
 from painters_utils.study.scores import NAMES, verdict
-from workflow.findings.claims import FAILS, HOLDS, OPEN, UNMEASURED
 
 Numbers = Mapping[str, Mapping[str, Mapping]]
 Rows = Sequence[Mapping]
@@ -42,22 +42,8 @@ def single_layers(numbers: Numbers) -> list[dict]:
 def grouped(numbers: Numbers) -> list[dict]:
     """How grouped each model's layers are, the most grouped first, and whether surely beyond chance."""
     known = {model: of["04_clustering"]["grouped"] for model, of in numbers.items() if "04_clustering" in of}
-    found = [{"model": model, "ends": ends(one), "there": one["low"] > 0} for model, one in known.items()]
-    return sorted(found, key=lambda one: -one["ends"][0])
-
-
-def tally(findings: Mapping) -> dict:
-    """How often the article's claims hold."""
-    counts = findings["counts"]
-    return {
-        "claimed": bool(findings["claims"]),
-        "tested": sum(counts[kind] for kind in (HOLDS, FAILS, OPEN)),
-        "hold": counts[HOLDS],
-        "fail": counts[FAILS],
-        "open": counts[OPEN],
-        "unmeasured": counts.get(UNMEASURED, 0),
-        "differ": len(findings["differ"]),
-    }
+    order = sorted(known, key=lambda model: -known[model]["mean"])
+    return [{"model": model, "grouped": ends(known[model]), "there": known[model]["low"] > 0} for model in order]
 
 
 def in_short(rows: Rows) -> dict:
@@ -83,29 +69,6 @@ def roles(rows: Rows) -> list[dict]:
     return found
 
 
-def answers(findings: Mapping, question: str) -> list[dict]:
-    """What each model says of a question: its verdict, the value of its first test, and all tests in words.
-
-    A score that the model itself does not have has no value.
-    """
-    return [
-        {
-            "model": found["model"],
-            "verdict": found["verdict"],
-            "ends": None if found["outcomes"][0]["mean"] is None else ends(found["outcomes"][0]),
-            "words": [outcome["words"] for outcome in found["outcomes"]],
-        }
-        for found in findings.get("questions", [])
-        if found["claim"] == question
-    ]
-
-
-def claim_rows(claims: Rows, findings: Mapping) -> list[dict]:
-    """Each claim with the verdicts on it, by model and preset."""
-    found = findings.get("claims", [])
-    return [dict(claim) | {"cells": [one for one in found if one["claim"] == str(claim["id"])]} for claim in claims]
-
-
 def hardest(rows: Rows) -> Mapping:
     """The row that keeps least."""
     return min(rows, key=lambda row: row["kept"])
@@ -116,14 +79,14 @@ def verdict_of(row: Mapping) -> str:
     return verdict(row["kept low"], row["kept high"])
 
 
-def kept(row: Mapping, score: str = "kept") -> list[float]:
-    """Mean and interval of a row's score."""
-    return [row[score + end] for end in ("", " low", " high")]
+def kept(row: Mapping) -> str:
+    """ "0.93 (0.90 – 0.97)"."""
+    return with_interval(row["kept"], row["kept low"], row["kept high"])
 
 
-def ends(outcome: Mapping) -> list[float]:
-    """Mean and interval of a test."""
-    return [outcome[end] for end in ("mean", "low", "high")]
+def ends(outcome: Mapping) -> str:
+    """Of a test or a measure, in the same way."""
+    return with_interval(outcome["mean"], outcome["low"], outcome["high"])
 
 
 def place(row: Mapping) -> str:

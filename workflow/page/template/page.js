@@ -7,15 +7,13 @@ for (const figure of document.querySelectorAll(".compare")) {
   const columns = Number(figure.dataset.columns);
   stage.style.setProperty("--columns", columns);
   const source = data => "data:image/webp;base64," + data;
-  const stacks = {transformer_blocks: "MM-DiT", joint_transformer_blocks: "MM-DiT", single_transformer_blocks: "single"};
-  const words = name => { const [stack, rest] = name.split("/"); return (stacks[stack] || stack) + ": " + rest; };
   function pick() {
     const [name, data] = strips[model.value][Number(variant.value)];
     after.src = source(data);
-    after.alt = "Pictures of the six prompts with the layers changed, " + words(name);
+    after.alt = "Pictures with the layers changed, " + name;
   }
   function fill() {
-    variant.replaceChildren(...strips[model.value].slice(1).map(([name], i) => new Option(words(name), i + 1)));
+    variant.replaceChildren(...strips[model.value].slice(1).map(([name], i) => new Option(name, i + 1)));
     variant.selectedIndex = Math.max(0, [...variant.options].findIndex(option => option.text.endsWith("(low)")));
     before.src = source(strips[model.value][0][1]);
     pick();
