@@ -80,6 +80,11 @@ def toy_auraflow() -> Toy:
 
 TOYS: dict[str, Callable[[], Toy]] = {"flux": toy_flux, "sd3": toy_sd3, "auraflow": toy_auraflow}
 
+# For tests that take each toy a second or more: FLUX's 57 layers run with the slow tests only.
+flux_is_slow = pytest.mark.parametrize(
+    "toy", [pytest.param("flux", marks=pytest.mark.slow), "sd3", "auraflow"], indirect=True
+)
+
 
 def seeded_normal() -> Callable[..., Tensor]:
     """A `torch.randn` with a fresh generator of its own, so that no toy depends on what was drawn before it."""

@@ -8,13 +8,15 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
-from conftest import Toy
+from conftest import Toy, flux_is_slow
 from torch import Tensor, nn
 
-from painters_utils.errors import InputError
-from painters_utils.engine.orders import layer_order
-from painters_utils.engine.recorder import AVERAGES, MEASURES, Recording, compared, record_activations
+from painters_utils.engine.measures import MEASURES, compared
+from painters_utils.engine.rearrange import layer_order
+from painters_utils.engine.recorder import record_activations
+from painters_utils.engine.recording import AVERAGES, Recording
 from painters_utils.engine.stacks import find_stacks, in_place_of
+from painters_utils.errors import InputError
 
 TIMESTEPS = (0.9, 0.5, 0.2)
 JOINT = "AuraFlowSingleTransformerBlock"  # returns one tensor; all other blocks of the toys return (text, image)
@@ -143,8 +145,15 @@ HALVES = {
 # -- the numbers ----------------------------------------------------------------------------------------------
 
 
+@flux_is_slow
 @pytest.mark.parametrize(
-    "guided, dtype", [(False, torch.float32), (True, torch.float32), (True, torch.bfloat16)], ids=str
+    "guided, dtype",
+    [
+        pytest.param(False, torch.float32, marks=pytest.mark.slow),
+        (True, torch.float32),
+        pytest.param(True, torch.bfloat16, marks=pytest.mark.slow),
+    ],
+    ids=str,
 )
 def test_equals_the_plain_computation(toy, guided, dtype):
     if dtype != torch.float32:
@@ -161,6 +170,7 @@ def test_equals_the_plain_computation(toy, guided, dtype):
                 np.testing.assert_allclose(found, reference(steps, stream, average, pick), atol=1e-5, err_msg=average)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("measure", MEASURES)
 def test_measures_equal_the_plain_computation(auraflow, measure):
     with everything_kept(auraflow.transformer, updates=measure == "update cosine") as steps:
@@ -220,7 +230,7 @@ def test_each_picture_on_its_own(sd3, guided):
 def test_many_tokens_are_compared_in_chunks(flux, monkeypatch):
     found = []
     for values in (2**17, 3 * 16):  # of 16 tokens with 16 channels: all at once, three at a time
-        monkeypatch.setattr("painters_utils.engine.recorder.CHUNK", values)
+        monkeypatch.setattr("painters_utils.engine.measures.CHUNK", values)
         with record_activations(flux.transformer) as recording:
             flux.output()
         found.append(recording.similarity("image"))
@@ -359,6 +369,7 @@ def test_an_order_inside_the_recording_is_refused(flux):
                 flux.output()
 
 
+@pytest.mark.slow
 def test_compiled_blocks_are_recorded(auraflow):
     transformer = deepcopy(auraflow.transformer)
     with record_activations(transformer) as eager:

@@ -4,11 +4,11 @@ from copy import deepcopy
 
 import pytest
 import torch
-from conftest import Toy
+from conftest import Toy, flux_is_slow
 from torch import nn
 
-from painters_utils.errors import InputError
 from painters_utils.engine.stacks import find_stacks, get_stack, in_place_of
+from painters_utils.errors import InputError
 
 
 def depths(toy: Toy) -> dict[str, int]:
@@ -33,6 +33,7 @@ def test_stacks_are_named_in_the_order_in_which_they_run(toy: Toy) -> None:
     assert ran == list(find_stacks(toy.transformer))
 
 
+@flux_is_slow
 def test_every_layer_of_a_toy_matters(toy: Toy) -> None:
     """Without this the tests of orders would prove nothing."""
     untouched = toy.output()
@@ -113,6 +114,7 @@ def test_weights_are_those_of_the_untouched_model(toy: Toy) -> None:
         assert [id(parameter) for parameter in toy.transformer.parameters()] == parameters
 
 
+@pytest.mark.slow
 def test_what_is_cast_or_saved_inside_is_the_whole_model(sd3: Toy, tmp_path) -> None:
     model = deepcopy(sd3.transformer)
     with in_place_of(model, {"transformer_blocks": model.transformer_blocks[:1]}):

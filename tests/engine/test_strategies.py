@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from painters_utils.errors import InputError
-from painters_utils.engine.orders import Order, check_order, describe
+from painters_utils.engine.describe import describe
+from painters_utils.engine.orders import Order, check_order
 from painters_utils.engine.strategies import (
     STRATEGIES,
     build_order,
@@ -21,6 +21,7 @@ from painters_utils.engine.strategies import (
     skip,
     swap_neighbours,
 )
+from painters_utils.errors import InputError
 
 OF_A_BAND = ["skip", "middle_repeat", "reverse", "random_order", "parallel", "looped_parallel"]
 
