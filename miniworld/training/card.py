@@ -35,9 +35,16 @@ MARKERS = re.compile(r"(<!-- minis -->).*(<!-- /minis -->)", re.S)
 
 def write_card(name: str) -> Path:
     """README.md in the mini's folder and its picture of the training in CARDS; returns the card's path."""
-    folder, model, pipe = mini_folder(name), Model.named(name), load_pipeline(name)
-    log = pd.DataFrame(read_record(folder / "training.jsonl"))
-    draw_training(log, CARDS / f"{name}-training.webp")
+    card = mini_folder(name) / "README.md"
+    card.write_text(card_text(name))
+    draw_training(read_log(name), CARDS / f"{name}-training.webp")
+    return card
+
+
+def card_text(name: str) -> str:
+    """A mini's card, in Markdown with front matter."""
+    folder, log = mini_folder(name), read_log(name)
+    model, pipe = Model.named(name), load_pipeline(name)
     told, recipe = yaml.safe_load((DATA / "models" / "history.yaml").read_text()), RECIPES.get(name, Recipe())
     parts = {part: module for part, module in pipe.components.items() if isinstance(module, nn.Module)}
     sizes = {part.replace("_", " "): sum(p.numel() for p in module.parameters()) for part, module in parts.items()}
@@ -45,7 +52,7 @@ def write_card(name: str) -> Path:
     # What SD3 was saved without must be named when it is loaded; FLUX's further parts are optional.
     absent = [part for part, where in saved.items() if where == [None, None] and part.startswith(("text", "token"))]
     history = {"story": "", "settings came later": False} | told[name]
-    text = template().render(
+    return template().render(
         model=model, pipe=pipe, recipe=recipe, world=scenes, told=told, history=history,
         scores=mini_scores(name), checker=checker_metrics(), title=model.title.removesuffix(" mini"),
         path=folder.relative_to(ROOT), absent=absent,
@@ -57,9 +64,11 @@ def write_card(name: str) -> Path:
         strips=kept_strips(name, log), looked_at=len(prompts_looked_at()), sample_prompts=SAMPLE_PROMPTS,
         suite=sum(map(len, load_suite().values())), gallery=GALLERY, log_every=LOG_EVERY, wide=WIDE,
     )  # fmt: skip
-    card = folder / "README.md"
-    card.write_text(text)
-    return card
+
+
+def read_log(name: str) -> pd.DataFrame:
+    """The record of a mini's training: step, loss, images_per_s, and here and there strict and adherence."""
+    return pd.DataFrame(read_record(mini_folder(name) / "training.jsonl"))
 
 
 def template() -> Template:

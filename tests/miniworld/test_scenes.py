@@ -1,5 +1,6 @@
 """Scenes, captions and pictures agree with each other, always."""
 
+import hashlib
 import random
 
 import numpy as np
@@ -11,6 +12,7 @@ from miniworld.scenes import (
     COLOURS,
     OBJECTS,
     RELATIONS,
+    TEXT_TOKENS,
     UNSEEN_PAIRS,
     WEARERS,
     Scene,
@@ -19,7 +21,6 @@ from miniworld.scenes import (
     sample_scene,
     vocabulary,
 )
-from painters_utils.models.catalog import MINI_TOKENS
 from painters_utils.errors import InputError
 
 SCENES = [sample_scene(random.Random(seed)) for seed in range(3000)]
@@ -49,12 +50,18 @@ def test_the_same_seed_gives_the_same_scene_and_picture():
         assert render(one).tobytes() == render(two).tobytes()
 
 
+def test_scenes_drawn_by_a_seed_are_those_that_the_minis_learned_from():
+    drawn = [sample_scene(random.Random(s), unseen=s % 5 == 0, alone=s % 7 == 0) for s in range(500)]
+    assert hashlib.sha256(repr(drawn).encode()).hexdigest().startswith("5c79436d4374aa14")
+    assert hashlib.sha256("|".join(map(caption, drawn)).encode()).hexdigest().startswith("55d58417959ef45f")
+
+
 def test_every_caption_fits_the_text_encoders():
     words = set(vocabulary())
     for scene in SCENES:
         said = caption(scene).replace(",", " ,").split()
         assert set(said) <= words
-        assert len(said) < MINI_TOKENS  # the end mark takes the last place
+        assert len(said) < TEXT_TOKENS  # the end mark takes the last place
 
 
 def test_a_tenth_of_the_pairs_is_never_painted_in_training():

@@ -10,10 +10,12 @@ from PIL import Image
 
 from miniworld import checker
 from miniworld.checker import Checker, features, load_checker, read
-from miniworld.training.evaluate import NEAR, checker_metrics, read_back, unseen_scenes
+from miniworld.metrics import checker_metrics, mini_scores, minis_table
 from miniworld.render import SIDE, render
-from miniworld.scenes import OBJECTS, Scene, Thing
-from miniworld.training.checker import GRID, checker_loss, nothing, sample_lesson
+from miniworld.scenes import OBJECTS, Scene, Thing, unseen_scenes
+from miniworld.training.checker import GRID, checker_loss
+from miniworld.training.evaluate import NEAR, grey_levels_apart, read_back
+from miniworld.training.pools import nothing, sample_lesson
 from painters_utils.errors import InputError
 
 SCENES = unseen_scenes(150, "tests")
@@ -33,6 +35,21 @@ def test_its_measured_table_meets_the_goals():
             assert value >= goal, f"{pictures}, {name}: {value:.3f}"
     assert max(metrics["false objects"].values()) <= 0.01
     assert np.array(metrics["clean"]["confusion"]).shape == (len(OBJECTS) + 1,) * 2
+    assert 0 < metrics["VAE error"] < 6
+
+
+def test_what_was_measured_of_the_minis_is_there_and_of_others_is_not():
+    table = minis_table()
+    assert list(table["mini"]) == ["flux-mini", "sd3-mini", "auraflow-mini"]
+    assert list(table["blocks"]) == ["19 + 38", "24", "4 + 32"]
+    assert mini_scores("sd3-mini")["strict"]["mean"] > 0.8
+    with pytest.raises(InputError, match="'flux-maxi': choose one of flux-mini"):
+        mini_scores("flux-maxi")
+
+
+def test_the_distance_of_pictures_is_in_grey_levels():
+    black, grey = (Image.new("RGB", (4, 4), (value,) * 3) for value in (0, 12))
+    assert (grey_levels_apart(black, grey), grey_levels_apart(grey, grey)) == (12, 0)
 
 
 def test_it_finds_nothing_in_nothing():

@@ -5,9 +5,8 @@ import random
 import pytest
 
 from miniworld.grammar import Request, Wish, parse
-from miniworld.scenes import PATTERNS, UNSEEN_PAIRS, caption, sample_scene
+from miniworld.scenes import PATTERNS, TEXT_TOKENS, UNSEEN_PAIRS, caption, sample_scene
 from miniworld.suite import EACH, TASKS, VERSION, article_prompts, build_suite, load_suite
-from painters_utils.models.catalog import MINI_TOKENS
 from painters_utils.errors import InputError
 
 
@@ -60,7 +59,7 @@ def test_the_committed_suite_is_the_one_that_its_seed_gives():
     assert VERSION == 1
     for prompts in suite.values():
         assert len(set(prompts)) == EACH >= 20
-        assert all(len(prompt.split()) < MINI_TOKENS for prompt in prompts)
+        assert all(len(prompt.split()) < TEXT_TOKENS for prompt in prompts)
 
 
 def test_each_task_asks_for_what_it_is_named_after():

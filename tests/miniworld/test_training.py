@@ -10,30 +10,40 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import torch
+import yaml
 from diffusers import AutoencoderKL, DiffusionPipeline
 from PIL import Image
 from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
 
-from miniworld.training import card
-from miniworld.training import latents
-from miniworld.training import __main__ as train
-from miniworld.training import mini as train_mini
-from miniworld.training.checkpoint import load_checkpoint, save_checkpoint
-from miniworld.training.models import MINIS, build_tokenizer, build_vae
+from miniworld.metrics import measured_minis, mini_folder, mini_scores
 from miniworld.pictures import save_grid
 from miniworld.scenes import NUMBERS, Scene, Thing, caption, sample_scene, vocabulary
+from miniworld.training import __main__ as train
+from miniworld.training import card, latents, loop, pools
+from miniworld.training import checker as train_checker
+from miniworld.training import mini as train_mini
+from miniworld.training.checkpoint import load_checkpoint, save_checkpoint
+from miniworld.training.loop import Loop, cosine, read_record
 from miniworld.training.mini import Recipe
+from miniworld.training.models import MINIS, build_tokenizer, build_vae
 from miniworld.training.reader import FACTS, learn_to_read, read_nouns
 from miniworld.training.vae import narrow, random_crops, train_vae
-from painters_utils.models.catalog import ROOT, model_row
-from painters_utils.errors import InputError
-from painters_utils.models.pipelines import load_pipeline
 from painters_utils.engine.stacks import find_stacks
+from painters_utils.errors import InputError
+from painters_utils.models.loading import load_pipeline
+from painters_utils.models.model import Model
+from painters_utils.paths import ROOT
 
 RECIPE = Recipe(steps=8, batch=2, warmup=2, scenes=4, compile=False)
 LOAD_FINISHED = train_mini.load_finished
 DEPTHS = {"flux-mini": [19, 38], "sd3-mini": [24], "auraflow-mini": [4, 32]}
+
+
+@pytest.fixture(autouse=True)
+def painting_threads(monkeypatch):
+    """Threads paint the toy scenes: starting processes would take longer than the training."""
+    monkeypatch.setattr(pools, "ProcessPoolExecutor", lambda *_, **__: ThreadPoolExecutor(1))
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +54,12 @@ def vae_folder(tmp_path_factory):
     return folder / "vae"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MINIS)
 def test_a_killed_training_goes_on_as_if_nothing_had_happened(name, tmp_path, vae_folder, monkeypatch):
-    monkeypatch.setattr(train_mini, "LOG_EVERY", 1)
+    monkeypatch.setattr(loop, "LOG_EVERY", 1)
     monkeypatch.setattr(train_mini, "look_at", lambda *_: {})
     monkeypatch.setitem(train_mini.MINIS, name, partial(MINIS[name], width=32))
-    # Threads paint the toy scenes: each process would import torch anew.
-    monkeypatch.setattr(latents, "ProcessPoolExecutor", lambda *_, **__: ThreadPoolExecutor(1))
     whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
     taught = name == "flux-mini"
     recipe = dataclasses.replace(RECIPE, taught_from=4) if taught else RECIPE
@@ -72,10 +81,7 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(name, tmp_path, va
     train_mini.train_mini(name, tmp_path / "two", vae_folder, parts, recipe)
 
     records = [
-        [
-            {key: value for key, value in row.items() if "loss" in key}
-            for row in train_mini.read_record(path.with_suffix(".jsonl"))
-        ]
+        [{key: value for key, value in row.items() if "loss" in key} for row in read_record(path.with_suffix(".jsonl"))]
         for path in (whole, parts)
     ]
     losses = [[row for row in record if row] for record in records]
@@ -88,21 +94,21 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(name, tmp_path, va
     absent = {"text_encoder_3": None, "tokenizer_3": None} if name == "sd3-mini" else {}
     pipe = DiffusionPipeline.from_pretrained(tmp_path / "one", **absent)
     assert [len(blocks) for blocks in find_stacks(pipe.transformer).values()] == DEPTHS[name]
-    call = model_row(name)["call"] | {"num_inference_steps": 1}
+    call = dict(Model.named(name, steps=1).call)
     assert pipe("a red dog on a white background", **call).images[0].size == (96, 96), "as it is loaded by default"
 
 
+@pytest.mark.slow
 def test_a_finished_mini_learns_further(tmp_path, vae_folder, monkeypatch):
     monkeypatch.setattr(train_mini, "look_at", lambda *_: {})
     monkeypatch.setattr(train_mini, "load_finished", partial(_remembered, begun := {}))
     monkeypatch.setitem(train_mini.MINIS, "sd3-mini", partial(MINIS["sd3-mini"], width=32))
-    monkeypatch.setattr(latents, "ProcessPoolExecutor", lambda *_, **__: ThreadPoolExecutor(1))
     folder, longer = tmp_path / "sd3-mini", dataclasses.replace(RECIPE, steps=10)
     train_mini.train_mini("sd3-mini", folder, vae_folder, tmp_path / "one.safetensors", RECIPE)
     finished = load_file(folder / "transformer/diffusion_pytorch_model.safetensors")
     train_mini.train_mini("sd3-mini", folder, vae_folder, tmp_path / "two.safetensors", longer, further=True)
     assert all(torch.equal(begun[key], value.float()) for key, value in finished.items())
-    steps = [row["step"] for row in train_mini.read_record(folder / "training.jsonl")]
+    steps = [row["step"] for row in read_record(folder / "training.jsonl")]
     assert steps == [8, 8, 10, 10]
     with pytest.raises(InputError, match="leave --further out"):
         train_mini.train_mini(
@@ -111,9 +117,60 @@ def test_a_finished_mini_learns_further(tmp_path, vae_folder, monkeypatch):
 
 
 def _remembered(begun, pipe, folder):
-    step = LOAD_FINISHED(pipe, folder)
+    finished = LOAD_FINISHED(pipe, folder)
     begun |= {key: value.clone() for key, value in pipe.transformer.state_dict().items()}
-    return step
+    return finished
+
+
+def test_a_loop_learns_averages_records_and_looks(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "LOG_EVERY", 4)
+    learner, average = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
+    optimizer, seen = torch.optim.SGD(learner.parameters()), []
+
+    def loss_of(step):
+        seen.append((step, optimizer.param_groups[0]["lr"]))
+        return (learner(torch.ones(1, 1)) - 3).square().sum()
+
+    toy = Loop("toy", tmp_path / "toy.safetensors", {"learner": learner, "average": average}, [optimizer],
+               cosine(0.1, 2, 10), 10, batch=1, save_minutes=0, look=lambda step: {"looked": step})  # fmt: skip
+    assert not toy.resume()
+    toy.run(loss_of, called=lambda step: "late" if step > 4 else "early")
+    assert [step for step, _ in seen] == list(range(10))
+    assert seen[0][1] == pytest.approx(0.05) and max(rate for _, rate in seen) < 0.1 and seen[-1][1] < 0.01
+    record = read_record(tmp_path / "toy.jsonl")
+    said = [(row["step"], *(key for key in row if key not in ("step", "images_per_s"))) for row in record]
+    assert said == [(4, "early"), (4, "looked"), (8, "late"), (8, "looked"), (10, "late"), (10, "looked")]
+    assert average.weight.item() != learner.weight.item()
+    assert load_file(tmp_path / "toy.safetensors").keys() == {
+        "learner/weight", "learner/bias", "average/weight", "average/bias",
+    }  # fmt: skip
+    assert toy.resume() and toy.start == 10 and toy.record == record, "the record is read back"
+
+
+@pytest.mark.slow
+def test_a_killed_checker_training_goes_on_as_if_nothing_had_happened(tmp_path, vae_folder, monkeypatch):
+    monkeypatch.setattr(loop, "LOG_EVERY", 1)
+    toy = dict(steps=8, batch=8, pool=16)  # a pool serves eight steps, so a second one is painted too
+    train_checker.train_checker(tmp_path / "one.safetensors", vae_folder, tmp_path / "whole.safetensors", **toy)
+    honest, calls = train_checker.checker_loss, []
+
+    def killed_at_the_sixth(*given):
+        calls.append(1)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return honest(*given)
+
+    monkeypatch.setattr(train_checker, "checker_loss", killed_at_the_sixth)
+    monkeypatch.setattr(train_checker, "Loop", partial(Loop, save_minutes=0))
+    again = partial(
+        train_checker.train_checker, tmp_path / "two.safetensors", vae_folder, tmp_path / "parts.safetensors"
+    )
+    with pytest.raises(KeyboardInterrupt):
+        again(**toy)
+    again(**toy)
+    assert len(calls) == 6 + 3, "five steps were kept"
+    one, two = (load_file(tmp_path / f"{name}.safetensors") for name in ("one", "two"))
+    assert all(torch.equal(one[key], two[key]) for key in one)
 
 
 def test_the_teachers_velocity_is_what_its_pipeline_steps_by(vae_folder):
@@ -157,6 +214,7 @@ def test_what_is_asked_at_a_noun_is_what_its_caption_says_there():
     }
 
 
+@pytest.mark.slow
 def test_a_reader_learns_to_tell_more_than_the_word_itself():
     torch.manual_seed(0)
     pipe = MINIS["auraflow-mini"](build_vae())
@@ -174,8 +232,7 @@ def test_auraflows_shipped_reader_knows_at_a_noun_which_colour_is_its_own():
     assert probe.score(new[0], new[1]["colour"]) > 0.9  # a reader of single words: 0.2
 
 
-def test_the_first_pools_of_scenes_can_hold_one_thing_each(vae_folder, monkeypatch):
-    monkeypatch.setattr(latents, "ProcessPoolExecutor", lambda *_, **__: ThreadPoolExecutor(1))
+def test_the_first_pools_of_scenes_can_hold_one_thing_each(vae_folder):
     with latents.LatentPools(AutoencoderKL.from_pretrained(vae_folder), 8, scenes=32, epochs=1, alone=1) as pools:
         first, second = ([words for step in steps for words in pools.batch_of(step)[1]] for steps in ((0, 3), (4, 7)))
     several = [" and ", ",", " of ", "above", "below", *NUMBERS.values()]
@@ -183,6 +240,7 @@ def test_the_first_pools_of_scenes_can_hold_one_thing_each(vae_folder, monkeypat
     assert [words for words in second if any(sign in words.replace("hat and", "") for sign in several)]
 
 
+@pytest.mark.slow
 def test_the_vae_learns_and_resumes(tmp_path):
     def error(vae):
         pictures = random_crops(16, 32, "test")
@@ -190,7 +248,7 @@ def test_the_vae_learns_and_resumes(tmp_path):
             return (vae.decode(vae.encode(pictures).latent_dist.mean).sample - pictures).abs().mean().item()
 
     for _ in range(2):  # the second finds everything done
-        train_vae(tmp_path / "vae", tmp_path / "vae.safetensors", steps=80, batch=16, crop=32)
+        train_vae(tmp_path / "vae", tmp_path / "vae.safetensors", steps=60, batch=8, crop=32)
     trained = AutoencoderKL.from_pretrained(tmp_path / "vae")
     assert error(trained) < 0.8 * error(build_vae())
     assert trained.config.scaling_factor != 1.0
@@ -265,16 +323,34 @@ def test_a_card_shows_the_samples_of_scored_steps_and_takes_over_new_ones(tmp_pa
     for folder, step in (("cards", 100), ("work", 200), ("work", 300)):
         save_grid([Image.new("RGB", (4, 4))], train_mini.strip_of(tmp_path / folder / "toy", step), columns=1)
     log = pd.DataFrame({"step": [50, 100, 200], "loss": 1.0, "strict": [None, 0.25, 0.5]})
-    table = card.samples_table("toy", log, work=tmp_path / "work")
-    assert re.findall(r"\| (\d+) \| (0\.\d+) \| !\[[^]]+\]\(../../cards/(\S+)\)", table) == [
-        ("100", "0.25", "toy-00100.webp"),
-        ("200", "0.50", "toy-00200.webp"),
-    ]
+    strips = card.kept_strips("toy", log, work=tmp_path / "work")
+    assert strips == [(100, 0.25, "toy-00100.webp"), (200, 0.5, "toy-00200.webp")]
     assert sorted(path.name for path in (tmp_path / "cards").iterdir()) == ["toy-00100.webp", "toy-00200.webp"]
+
+
+@pytest.mark.parametrize("name", measured_minis())
+def test_the_committed_card_says_what_was_measured(name):
+    text = (mini_folder(name) / "README.md").read_text()
+    assert text == card.card_text(name), "write the cards anew: python -m miniworld.training.card"
+    about = yaml.safe_load(text.split("---")[1])
+    assert (about["library_name"], about["license"], about["pipeline_tag"]) == ("diffusers", "mit", "text-to-image")
+    assert f"**{mini_scores(name)['strict']['mean']:.2f}**" in text
+    for link in re.findall(r"\]\((\.\./[^)]+)\)", text):
+        assert (mini_folder(name) / link).exists(), link
+
+
+def test_the_table_of_minis_stands_between_its_markers(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- minis -->\nold\n<!-- /minis -->\nafter\n")
+    for _ in range(2):
+        card.write_table(page)
+    head, *rows, end, tail = page.read_text().splitlines()[1:]
+    assert (head, end, tail) == ("<!-- minis -->", "<!-- /minis -->", "after")
+    assert len(rows) == 2 + len(measured_minis()) and "old" not in rows
 
 
 def test_samples_of_a_training_are_one_strip_of_pictures(tmp_path):
     strip = train_mini.strip_of(tmp_path / "flux-mini.safetensors", 1260)
-    train_mini.save_samples("sd3-mini", load_pipeline("sd3-mini"), strip)
+    train_mini.save_samples(load_pipeline("sd3-mini"), Model.named("sd3-mini").call, strip)
     assert strip.name == "flux-mini-01260.webp"
     assert Image.open(strip).size == (8 * 98, 98)

@@ -5,14 +5,13 @@ import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
-from miniworld.training import mini as train_mini
-from miniworld.denoising import LEVELS, denoising_loss, held_out
+from miniworld.denoising import LEVELS, denoising_loss, held_out, velocity
 from miniworld.training.models import MINIS, build_vae
-from painters_utils import denoising as own
-from painters_utils.models.catalog import call_settings
-from painters_utils.engine.orders import layer_order
-from painters_utils.models.pipelines import load_pipeline
+from originals import denoising as own
+from painters_utils.engine.rearrange import layer_order
 from painters_utils.engine.stacks import find_stacks
+from painters_utils.models.loading import load_pipeline
+from painters_utils.models.model import Model
 
 
 @pytest.mark.parametrize("name", ["flux-mini", "sd3-mini", "auraflow-mini"])
@@ -49,10 +48,10 @@ def test_one_step_of_the_pipeline_says_what_the_model_predicts(name):
     pipe.set_progress_bar_config(disable=True)
     # A scheduler that shifts its noise levels, as the originals' do, changes nothing.
     pipe.scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
-    prompts, call = ["a red dog on a white background", "two blue cars on a black background"], call_settings(name)
+    prompts, call = ["a red dog on a white background", "two blue cars on a black background"], Model.named(name).call
     mixed = torch.randn(2, 8, 12, 12, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        expected = train_mini.velocity(pipe, mixed, torch.full((2,), 0.3), prompts)
+        expected = velocity(pipe, mixed, torch.full((2,), 0.3), prompts)
     packed = pipe._pack_latents(mixed, 2, 8, 12, 12) if name == "flux-mini" else mixed
     found = own.velocity(pipe, packed, 0.3, prompts, **call)
     if name == "flux-mini":

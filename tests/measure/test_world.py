@@ -1,0 +1,53 @@
+"""The door to the painted world: the checker as a scorer, the suite's prompts, the loss on unseen scenes."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from miniworld.checker import WEIGHTS
+from miniworld.denoising import denoising_loss, held_out
+from miniworld.render import render
+from miniworld.scenes import caption, unseen_scenes
+from miniworld.scores import painted_distance, score_pictures
+from painters_utils.errors import InputError
+from painters_utils.files import file_digest
+from painters_utils.measure.world import CheckerScorer, Scenes, suite_prompts
+from painters_utils.models.loading import load_pipeline
+from painters_utils.models.painting import Picture
+
+SCENES = unseen_scenes(6, "door")
+PROMPTS = [caption(scene) for scene in SCENES]
+PICTURES = [Picture(prompt, 0, render(scene)) for prompt, scene in zip(PROMPTS, SCENES, strict=True)]
+
+
+def test_the_checker_scores_what_it_reads():
+    scorer = CheckerScorer()
+    table = scorer.score(PROMPTS, PICTURES, PICTURES)
+    assert list(table) == [*scorer.names, "duplicates", "distance"]
+    assert table["adherence"].min() > 0.8 and table["layout"].min() == pytest.approx(1)
+    images = [picture.image for picture in PICTURES]
+    assert np.array_equal(table[list(scorer.names)], score_pictures(PROMPTS, images, images)[list(scorer.names)])
+    assert set(scorer.overall) | set(scorer.floor_zero) <= set(scorer.names)
+    assert scorer.fingerprint == file_digest(WEIGHTS)
+    assert scorer.lacks("adherence") == scorer.lacks("duplicates") == ""
+    assert "checker" in scorer.lacks("clip")
+
+
+def test_the_distance_leaves_out_what_is_not_finite():
+    broken = Picture(PROMPTS[0], 0, Image.new("RGB", (96, 96)), finite=False)
+    table = CheckerScorer().score(PROMPTS, [broken, *PICTURES[1:]], PICTURES)
+    assert (table["distance"] == painted_distance([picture.image for picture in PICTURES[1:]])).all()
+    assert table["adherence"][0] < table["adherence"][1:].min()
+
+
+def test_the_suite_gives_so_many_prompts_of_every_task():
+    assert suite_prompts(0) == []
+    assert len(set(suite_prompts(2))) == 18
+    for wrong in (-1, 21, 1.0, True, "1"):
+        with pytest.raises(InputError, match="from 0 to 20"):
+            suite_prompts(wrong)
+
+
+def test_the_loss_on_scenes_is_the_minis_own():
+    pipe = load_pipeline("sd3-mini")
+    assert np.array_equal(Scenes(pipe, 2).loss(), denoising_loss(pipe, held_out(pipe, 2)))
