@@ -1,13 +1,17 @@
-"""Toy models for every test: the three real classes at their real depth, a few channels wide."""
+"""Toys for every test: the three real classes at their real depth, a few channels wide, and a hub without a network."""
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
+import huggingface_hub
 import pytest
 import torch
 from diffusers import AuraFlowTransformer2DModel, FluxTransformer2DModel, SD3Transformer2DModel
 from torch import Tensor, nn
+from toy_hub import SECRET
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: threads of theirs would only be in each other's way
     os.environ["OMP_NUM_THREADS"] = "1"  # for what a test starts
@@ -136,3 +140,45 @@ def sd3(shared_toys: dict) -> Iterator[Toy]:
 def auraflow(shared_toys: dict) -> Iterator[Toy]:
     """The AuraFlow toy alone, on the same terms."""
     yield from lend(*shared_toys["auraflow"])
+
+
+# -- models that others trained -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No network: what asks for it fails the test. The cache is an empty folder."""
+
+    def asked(*_: object, **__: object) -> None:
+        pytest.fail("the network was asked")
+
+    monkeypatch.setattr(huggingface_hub, "get_session", asked)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", asked)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_TOKEN", SECRET)
+
+
+@pytest.fixture
+def online(offline: None, monkeypatch: pytest.MonkeyPatch) -> dict:
+    """A hub that answers: what it gives for a file, or raises, is set by the test."""
+    answers: dict = {}
+
+    def download(repo: str, file: str, revision: str) -> str:
+        answer = answers.get("error") or answers.get(file) or RuntimeError(f"no answer for {file}")
+        if isinstance(answer, Exception):
+            raise answer
+        return str(answer)
+
+    monkeypatch.setattr(huggingface_hub, "get_session", lambda: SimpleNamespace(head=lambda *_, **__: None))
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    return answers
+
+
+@pytest.fixture(scope="session")
+def ovis(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a whole toy pipeline that guides by a second pass of its transformer."""
+    from toy_pipelines import toy_pipeline
+
+    folder = tmp_path_factory.mktemp("ovis")
+    toy_pipeline("ovis").save_pretrained(folder)
+    return str(folder)
