@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from painters_utils.measure.pictures import change, interval
 from painters_utils.errors import InputError
-from painters_utils.models.pipelines import Picture
+from painters_utils.measure.intervals import interval
+from painters_utils.measure.pictures import change, frequencies_kept
+from painters_utils.models.painting import Picture
 
 
 def pictures(seed: int) -> list[Picture]:
@@ -57,13 +58,18 @@ def test_other_pictures_and_a_single_prompt_are_refused():
         change(baseline[:2], baseline[:2])
 
 
-def test_the_interval_holds_the_mean_and_shrinks_with_more_pictures():
+def test_coarse_and_fine_parts_are_kept_apart():
     draw = np.random.default_rng(0)
-    few, many = draw.normal(0.4, 0.1, 10), draw.normal(0.4, 0.1, 1000)
-    for values in (few, many):
-        mean, low, high = interval(values)
-        assert low < mean < high
-        assert mean == pytest.approx(values.mean())
-    assert interval(many)[2] - interval(many)[1] < (interval(few)[2] - interval(few)[1]) / 3
-    assert interval(few) == interval(few)
-    assert np.isnan(interval(few[:2])[1:]).all(), "two pictures have a mean but no interval"
+    one = Image.fromarray(draw.integers(0, 256, (4, 4, 3), dtype=np.uint8)).resize((96, 96), Image.Resampling.BICUBIC)
+    noise = [draw.normal(0, 20, (96, 96, 3)) for _ in range(2)]
+    grainy, otherwise = (Image.fromarray(np.clip(np.asarray(one) + grain, 0, 255).astype(np.uint8)) for grain in noise)
+    assert frequencies_kept(grainy, grainy) == pytest.approx((1, 1))
+    coarse, detail = frequencies_kept(grainy, otherwise)
+    assert coarse > 0.95 and detail < 0.5
+    coarse, detail = frequencies_kept(grainy, grainy.transpose(Image.Transpose.FLIP_LEFT_RIGHT))
+    assert coarse < 0.5 and detail < 0.5
+    grey = Image.new("RGB", (96, 96), "grey")
+    assert np.isnan(frequencies_kept(grey, grey)).all(), "nothing there to keep"
+    assert frequencies_kept(grainy, grey)[0] == 0
+    with pytest.raises(InputError, match="(96, 96).*(48, 48)"):
+        frequencies_kept(grainy, grainy.resize((48, 48)))
