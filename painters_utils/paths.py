@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-# The checkout that this package lies in; after `pip install .`, PAINTERS_HOME says where one is.
-ROOT = Path(os.environ.get("PAINTERS_HOME") or Path(__file__).resolve().parents[1])
+CODE = Path(__file__).resolve().parents[1]  # where this package and those beside it lie
+ROOT = Path(os.environ.get("PAINTERS_HOME") or CODE)  # the checkout; after `pip install .`, PAINTERS_HOME names one
 DATA = ROOT / "data"  # what people wrote or trained
 NOTEBOOKS = ROOT / "notebooks"
 CONFIG = ROOT / "config.yaml"

@@ -14,7 +14,7 @@ from painters_utils.files import folder_digest, write_whole
 from painters_utils.models.loading import load_pipeline
 from painters_utils.models.model import Model
 from painters_utils.models.painting import paint
-from painters_utils.paths import ROOT
+from painters_utils.paths import CODE, ROOT
 
 from .settings import shown_prompts
 from .store import DAMAGED
@@ -34,8 +34,7 @@ def load_or_record(model: Model, prompts: Sequence[str] | None, out: str | Path)
     prompts = shown_prompts(model, prompts)
     folder = ROOT / out / "recordings"
     paths = {measure: folder / f"{measure.replace(' ', '-')}.npz" for measure in MEASURES}
-    code = [folder_digest(ROOT / "painters_utils" / floor, "**/*.py") for floor in ("engine", "models")]
-    about = {"weights": model.weights, "call": dict(model.call), "prompts": prompts, "seeds": SEEDS, "code": code,
+    about = {"weights": model.weights, "call": dict(model.call), "prompts": prompts, "seeds": SEEDS, "code": code_digests(model),
              "dtype": model.loading.dtype, "quantize": model.loading.quantize}  # fmt: skip
     try:
         if json.loads((folder / "about.json").read_text()) == about:
@@ -50,6 +49,12 @@ def load_or_record(model: Model, prompts: Sequence[str] | None, out: str | Path)
     with write_whole(folder / "about.json") as unfinished:
         unfinished.write_text(json.dumps(about, ensure_ascii=False))
     return recordings
+
+
+def code_digests(model: Model) -> list[str]:
+    """Digests of the code that pictures and recordings of a model depend on."""
+    folders = ["painters_utils/engine", "painters_utils/models", *([] if model.mini else ["originals"])]
+    return [folder_digest(CODE / folder, "*.py") for folder in folders]
 
 
 def record(model: Model, prompts: Sequence[str]) -> dict[str, Recording]:

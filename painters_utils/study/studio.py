@@ -27,9 +27,9 @@ from painters_utils.measure.world import CheckerScorer, suite_prompts
 from painters_utils.models.loading import load_pipeline
 from painters_utils.models.model import Model
 from painters_utils.models.painting import Picture, check_readable, paint, remember_texts
-from painters_utils.paths import DATA, ROOT
+from painters_utils.paths import CODE, DATA, ROOT
 
-from .recordings import load_or_record, matched_bands_of
+from .recordings import code_digests, load_or_record, matched_bands_of
 from .scores import COMPARED, SCORES, Scorer, reach, scale, summarise, without_broken
 from .settings import shown_prompts, wanted_judges
 from .store import Store
@@ -39,7 +39,6 @@ ABOUT = (
     "name", "stack", "strategy", "preset", "place", "share", "words", "slip", "combine", "affected", "steps",
 )  # fmt: skip
 FLOOR_SHIFTS = 5  # chance: baseline pictures of that many other prompts in the place of a prompt's own
-PACKAGE, WORLD = ROOT / "painters_utils", ROOT / "miniworld"
 
 
 class Studio:
@@ -227,13 +226,13 @@ class Studio:
         return {
             "weights": self.model.weights, "call": dict(self.model.call), "prompts": self.prompts, "seeds": self.seeds,
             "dtype": how.dtype, "quantize": how.quantize,
-            "code": [folder_digest(PACKAGE / floor, "**/*.py") for floor in ("engine", "models")],
+            "code": code_digests(self.model),
         }  # fmt: skip
 
     @cached_property
     def _looks(self) -> list[str]:
         """Everything that scores depend on, beside the pictures."""
-        places = {PACKAGE / "measure": "**/*.py", WORLD: "*.py", DATA / "sprites": "*.webp"}
+        places = {CODE / "painters_utils/measure": "*.py", CODE / "miniworld": "*.py", DATA / "sprites": "*.webp"}
         return [self.scorer.fingerprint, *(folder_digest(folder, pattern) for folder, pattern in places.items())]
 
     def _kept(self, what: str, variant: Variant | None, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
