@@ -34,8 +34,11 @@ def load_or_record(model: Model, prompts: Sequence[str] | None, out: str | Path)
     prompts = shown_prompts(model, prompts)
     folder = ROOT / out / "recordings"
     paths = {measure: folder / f"{measure.replace(' ', '-')}.npz" for measure in MEASURES}
-    about = {"weights": model.weights, "call": dict(model.call), "prompts": prompts, "seeds": SEEDS, "code": code_digests(model),
-             "dtype": model.loading.dtype, "quantize": model.loading.quantize}  # fmt: skip
+    how = model.loading
+    about = {
+        "weights": model.weights, "call": dict(model.call), "prompts": prompts, "seeds": SEEDS, "dtype": how.dtype,
+        "quantize": how.quantize, "code": code_digests(model),
+    }  # fmt: skip
     try:
         if json.loads((folder / "about.json").read_text()) == about:
             return {measure: Recording.load(path) for measure, path in paths.items()}

@@ -35,4 +35,6 @@ def others_prompts(words: str | list[str]) -> list[str]:
 
 def wanted_judges(judges: Mapping[str, str | None] | None = None) -> dict[str, str | None]:
     """Where the weights of each judge lie, as given or else as config.yaml says."""
+    if judges is not None and not isinstance(judges, Mapping):
+        raise InputError(f"judges is {judges!r}: give the weights of each by name, as in {{clip: folder, dino: null}}")
     return dict(yaml.safe_load(CONFIG.read_text())["judges"] if judges is None else judges)
