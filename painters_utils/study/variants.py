@@ -63,7 +63,7 @@ def custom_variant(
     stack: str, depth: int, strategy: str, suffix: str = "", about: Mapping[str, Any] | None = None, **options: Any
 ) -> Variant:
     """One variant by name of its strategy and its options, checked; `about` holds further fields of it."""
-    name, order = variant_name(strategy, **options) + suffix, build_order(strategy, depth, **options)
+    order, name = build_order(strategy, depth, **options), variant_name(strategy, **options) + suffix
     fields: dict[str, Any] = {"band": options.get("band")} | dict(about or {})
     return Variant(name, stack, order, depth, strategy, **fields)
 

@@ -1,9 +1,11 @@
 """The article's orders are the author's own, matched bands are alike in share, and nothing impossible is built."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from painters_utils.models.catalog import model_row
+from painters_utils import Model
 from painters_utils.errors import InputError
 from painters_utils.study.variants import (
     article_variants,
@@ -13,16 +15,15 @@ from painters_utils.study.variants import (
     matched_bands,
     matched_variants,
     neighbour_swaps,
-    plan,
     single_skips,
     sweep_variants,
     variant_name,
 )
 
-MINIS = ("flux-mini", "sd3-mini", "auraflow-mini")
+FLUX, SD3, AURAFLOW = MINIS = [Model.named(name) for name in ("flux-mini", "sd3-mini", "auraflow-mini")]
 
 
-def orders(model: str) -> dict[str, list]:
+def orders(model: Model) -> dict[str, list]:
     return {f"{v.stack}: {v.name}": v.order for v in article_variants(model)}
 
 
@@ -53,7 +54,7 @@ def test_the_share_of_a_variant_is_what_no_longer_runs_as_it_did():
     assert custom_variant("s", 20, "remove_last", k=1).share == 0.05
     assert custom_variant("s", 20, "reverse", band=[5, 9]).share == 0.25
     assert custom_variant("s", 20, "identity").share == 0
-    assert article_variants("flux-mini", "parallel")[0].share == 14 / 19  # the dropped layer counts
+    assert article_variants(FLUX, ["parallel"])[0].share == 14 / 19  # the dropped layer counts
 
 
 def test_matched_bands_lie_where_layers_are_most_alike():
@@ -63,7 +64,7 @@ def test_matched_bands_lie_where_layers_are_most_alike():
     np.fill_diagonal(similarity, 1)
     assert matched_bands(similarity) == {"low": [3, 7], "high": [12, 16]}
     assert matched_bands(np.eye(4)) == {"middle": [1, 2]}
-    with pytest.raises(InputError, match="no middle"):
+    with pytest.raises(InputError, match="3 layers has no middle"):
         matched_bands(np.eye(3))
 
 
@@ -111,20 +112,16 @@ def test_variants_are_named_after_what_they_do(strategy, options, name):
     assert variant_name(strategy, **options) == name
 
 
-def test_what_a_preset_does_not_fit_is_refused(monkeypatch):
-    row = model_row("sd3-mini")
-    monkeypatch.setattr("painters_utils.study.variants.model_depths", lambda _: {"transformer_blocks": 12})
-    with pytest.raises(InputError, match="layer 20|out of range"):
-        article_variants("sd3-mini")
-    monkeypatch.setattr("painters_utils.study.variants.model_row", lambda _: row | {"family": "pixart"})
-    with pytest.raises(InputError, match="the article ran no orders on 'sd3-mini': use the matched preset"):
-        article_variants("sd3-mini")
-    monkeypatch.setattr("painters_utils.study.variants.model_row", lambda _: row)
-    monkeypatch.setattr("painters_utils.study.variants.model_depths", lambda _: {"blocks": 24})
-    with pytest.raises(InputError, match="has no transformer_blocks"):
-        article_variants("sd3-mini")
-    with pytest.raises(InputError, match="unknown strategy 'skipp': choose one of skip"):
-        article_variants("flux-mini", "skipp")
+def test_what_a_preset_does_not_fit_is_refused():
+    for changes, message in (
+        ({"depths": {"transformer_blocks": 12}}, "layer 20|out of range"),
+        ({"family": "pixart"}, "ran no orders on 'sd3-mini': .*matched"),
+        ({"depths": {"blocks": 24}}, "has no transformer_blocks.*matched"),
+    ):
+        with pytest.raises(InputError, match=message):
+            article_variants(replace(SD3, **changes))
+    with pytest.raises(InputError, match="strategy 'skipp': .*skip"):
+        custom_variant("s", 10, "skipp", band=[3, 5])
     with pytest.raises(InputError, match="out of range"):
         custom_variant("s", 10, "skip", band=[3, 10])
 
@@ -168,21 +165,9 @@ def test_controls_change_one_thing_each():
     assert len(control_variants(bands, depths, 2, apart)) == len(controls) - 6, "two steps have no thirds"
 
 
-def test_a_plan_is_checked_before_anything_runs():
-    bands = {"transformer_blocks": {"low": [2, 7], "high": [12, 17]}}
-    assert [v.preset for v in plan("sd3-mini", "reverse", bands)] == ["article", "article", "matched", "matched"]
-    assert [v.preset for v in plan("sd3-mini", "reverse", bands, ["matched"])] == ["matched", "matched"]
-    [own] = plan("sd3-mini", "reverse", bands, band=[3, 5])
-    assert own.order[3:6] == [5, 4, 3]
-    for arguments, message in (
-        (dict(presets=["artikel"]), "unknown preset 'artikel': choose one of article"),
-        (dict(presets="article"), "presets is 'article': give a list"),
-        (dict(presets=[]), "presets is"),
-        (dict(stack="single_transformer_blocks"), "unknown stack of sd3-mini"),
-        (dict(band=[20, 24]), "out of range"),
-        (dict(band=[5]), "has 1 entries"),
-    ):
-        with pytest.raises(InputError, match=message):
-            plan("sd3-mini", "reverse", bands, **arguments)
-    with pytest.raises(InputError, match=r"band \[3, 5\] without its stack: name one of transformer_blocks, single"):
-        plan("flux-mini", "reverse", {}, band=[3, 5])
+def test_what_a_variant_is_called_does_not_change_how_it_runs():
+    variant = custom_variant("a", 8, "reverse", band=[2, 5])
+    renamed = replace(variant, name="another", preset="matched", place="low", slip="none", band=[1, 2])
+    assert renamed.run == variant.run and variant.words == "layers 2–5 run in reverse order"
+    for changes in ({"stack": "b"}, {"order": [0, 1]}, {"combine": "sum"}, {"affected": "image"}, {"steps": [0, 1]}):
+        assert replace(variant, **changes).run != variant.run
