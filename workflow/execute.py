@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import papermill
 import yaml
 from nbclient.exceptions import DeadKernelError
@@ -38,7 +39,7 @@ def execute_notebook(notebook: Path, target: Path, parameters: dict[str, Any]) -
     failed = target.with_suffix(f"{FAILED}.ipynb")
     with write_whole(target) as unfinished:
         try:
-            papermill.execute_notebook(
+            executed = papermill.execute_notebook(
                 notebook,
                 unfinished,
                 parameters,
@@ -56,6 +57,10 @@ def execute_notebook(notebook: Path, target: Path, parameters: dict[str, Any]) -
         except (PapermillExecutionError, DeadKernelError):
             os.replace(unfinished, failed)
             raise
+        for cell in executed.cells:
+            if "injected-parameters" in cell.metadata.get("tags", []):
+                cell.id = "injected-parameters"  # papermill draws one, and no two pages would be equal
+        nbformat.write(executed, unfinished)
     failed.unlink(missing_ok=True)
 
 

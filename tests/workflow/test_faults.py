@@ -19,57 +19,65 @@ from functools import partial
 from pathlib import Path
 
 import nbformat
-import pandas as pd
 import psutil
 import pytest
 import yaml
 from PIL import Image
 
-from painters_utils.models import catalog
-from workflow import config
 from painters_utils import files
-from workflow.page import build as report
-from workflow import run
-from painters_utils.models.catalog import ROOT
-from workflow.config import PUBLISHED, Study, load_study
 from painters_utils.errors import InputError
-from painters_utils.files import whole
-from painters_utils.models.pipelines import Picture
+from painters_utils.files import write_whole
+from painters_utils.models import model
+from painters_utils.models.painting import Picture
+from painters_utils.paths import ROOT
 from painters_utils.study.store import Store
+from workflow import config, run
+from workflow.config import PUBLISHED, Study, load_study
+from workflow.page import build as report
 
+PREPARE = """
+import argparse
+from pathlib import Path
+from workflow.execute import add_parameters
+parser = argparse.ArgumentParser()
+parser.add_argument("--target", type=Path)
+add_parameters(parser)
+parser.parse_args().target.write_text("{}")
+"""
 FIND = """
-import base64, io, json, os, time
+import json, os, time
 from pathlib import Path
 from IPython.display import HTML, display
-from PIL import Image
-from painters_utils.models.catalog import fingerprint
-from painters_utils.files import whole
-fingerprint("sd3-mini")
+from painters_utils.files import write_whole
+from painters_utils.models.model import Model
+Model.named("sd3-mini").weights
 """
 WAIT = """
-with whole(Path(out) / "waits") as unfinished:
+with write_whole(Path(out) / "waits") as unfinished:
     unfinished.write_text(str(os.getpid()))
 while Path(out, "hold").exists():
     time.sleep(0.05)
 """
 TELL = """
-buffer = io.BytesIO()
-Image.new("RGB", (8, 8), "red").save(buffer, "WEBP")
-data = base64.b64encode(buffer.getvalue()).decode()
-display(HTML(f'<figure id="{name}"><img src="data:image/webp;base64,{{data}}" alt="a red square"></figure>'))
+square = '<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"><rect width="8" height="8" fill="red"/></svg>'
+about = dict(kind=".svg", caption="What there is.", alt="a red square", width=8, height=8)
+files = {{"figures/{name}.svg": square, "figures/{name}.json": json.dumps(about),
+         "{name}.json": json.dumps(dict(prompts=prompts, steps=steps, loading=loading))}}
+for name, text in files.items():
+    with write_whole(Path(out) / name) as unfinished:
+        unfinished.write_text(text)
+display(HTML(square), metadata={{"painters": {{"figure": "{name}"}}}})
 with open(Path(out) / "ran.txt", "a") as file:
     print("{name}", file=file)
-with whole(Path(out) / "{name}.json") as unfinished:
-    unfinished.write_text(json.dumps({{"prompts": prompts, "steps": steps}}))
 """
 GATHER = """
 found = {model: json.loads(Path(out, model, "06_repeat.json").read_text()) for model in models}
-with whole(Path(out, "study/15_findings.json")) as unfinished:
+with write_whole(Path(out) / "study/15_findings.json") as unfinished:
     unfinished.write_text(json.dumps(found))
 """
 SMALL = dict(
-    models=["sd3-mini"], notebooks=["05_skip", "06_repeat"], seeds=1, suite=0, scenes=1, steps=2,
-    prompts=["a green balloon on a gray background", "a red bridge on a blue background"], profiles={"default": {}},
+    models=["sd3-mini"], seeds=1, suite=0, scenes=1, steps=2, profiles={"default": {}},
+    prompts=["a green balloon on a gray background", "a red bridge on a blue background"],
 )  # fmt: skip
 PAGE = """<title>{{ study.profile }}</title>{{ numbers|tojson }}{{ findings|tojson }}
 {{ figure("sd3-mini", "06_repeat") }}{% for who, name, title in chapters %}<h1>{{ title }}</h1>{% endfor %}
@@ -81,24 +89,30 @@ LONG = 1200  # seconds: nothing here takes as long, but a busy machine is slow
 def checkout(tmp_path_factory) -> Path:
     """A checkout with a study of three little notebooks and a little page."""
     root = tmp_path_factory.mktemp("checkout")
-    for name in ("painters_utils", "miniworld", "data", "Snakefile", "requirements.txt"):
+    for name in ("painters_utils", "miniworld", "originals", "benchmarks", "data", "requirements.txt"):
         (root / name).symlink_to(ROOT / name)
-    template = root / "report/template"
-    shutil.copytree(ROOT / "report/template", template)
-    (template / "page.html.j2").write_text(PAGE)
+    shutil.copytree(ROOT / "workflow", root / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "workflow/page/template/page.html.j2").write_text(PAGE)
+    (root / "workflow/prepare.py").write_text(PREPARE)
     (root / "config.yaml").write_text(yaml.safe_dump(yaml.safe_load((ROOT / "config.yaml").read_text()) | SMALL))
-    own = 'model = "sd3-mini"\nprompts = []\nsteps = None\nout = ""'
-    write_notebook(root, "05_skip", own, FIND, TELL.format(name="05_skip"))
-    write_notebook(root, "06_repeat", own, FIND, WAIT, TELL.format(name="06_repeat"))
-    write_notebook(root, "15_findings", 'models = []\nout = ""', FIND, GATHER)
+    own = 'model = "sd3-mini"\nprompts = []\nsteps = None\nloading = {}\nout = ""'
+    write_notebook(root, "05_skip", "per model", own, FIND, TELL.format(name="05_skip"))
+    write_notebook(root, "06_repeat", "per model", own, FIND, WAIT, TELL.format(name="06_repeat"))
+    write_notebook(root, "15_findings", "once", 'models = []\nout = ""', FIND, GATHER)
     return root
 
 
-def write_notebook(root: Path, name: str, *sources: str) -> None:
+def around(checkout: Path) -> dict[str, str]:
+    """The environment of a run in a checkout; with no bytecode written there."""
+    return os.environ | {"PAINTERS_HOME": str(checkout), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def write_notebook(root: Path, name: str, runs: str, *sources: str) -> None:
     cells = [nbformat.v4.new_markdown_cell(f"# {name}", id="title")]
     cells += [nbformat.v4.new_code_cell(source.strip(), id=f"cell-{i}") for i, source in enumerate(sources)]
     cells[1].metadata["tags"] = ["parameters"]
     metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}, "language_info": {"name": "python"}}
+    metadata["painters"] = {"runs": runs}
     (root / "notebooks").mkdir(exist_ok=True)
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), root / f"notebooks/{name}.ipynb")
 
@@ -110,7 +124,7 @@ def make_report(checkout) -> Iterator[Callable[[Path], subprocess.Popen]]:
 
     def start(out: Path) -> subprocess.Popen:
         command = [sys.executable, "-m", "workflow.run", "--out", str(out), "--cores", "1"]
-        pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=around(checkout))
         # Whoever runs the tests in the background may ignore Ctrl-C, which children inherit; a terminal's do not.
         heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
         started.append(subprocess.Popen(command, cwd=checkout, preexec_fn=heard, **pipes))
@@ -139,6 +153,7 @@ def kinds(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_again_and_again_ends_in_the_same_page(checkout, make_report, tmp_path):
     untouched, out = kinds(checkout), tmp_path / "killed"
     words, errors = (process := make_report(tmp_path / "whole")).communicate(timeout=LONG)
@@ -179,13 +194,15 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_page(checkout, ma
     first.communicate()
 
     assert (out / "sd3-mini/ran.txt").read_text() == "05_skip\n06_repeat\n", "what was finished did not run again"
-    assert kinds(out / "report") == kinds(tmp_path / "whole/report")
+    page = {name: text.replace(bytes(out), bytes(tmp_path / "whole")) for name, text in kinds(out / "report").items()}
+    assert page == kinds(tmp_path / "whole/report"), "the notebooks' pages say where they ran"
     assert kinds(out / "figures") == kinds(tmp_path / "whole/figures")
     assert {"index.html", "notebooks/sd3-mini/05_skip.html"} <= set(kinds(out / "report"))
     assert not [path for path in out.rglob("*") if ".part." in path.name or ".failed." in path.name]
     assert kinds(checkout) == untouched, "with OUT, nothing is written to the checkout"
 
 
+@pytest.mark.slow
 def test_a_checkout_that_can_only_be_read_runs_a_study_elsewhere(checkout, tmp_path):
     """In a namespace of its own (Linux), where checkout, code and data are mounted read-only."""
     frozen = [f"mount --bind '{it}' '{it}' && mount -o remount,bind,ro '{it}'" for it in (ROOT, checkout)]
@@ -193,13 +210,17 @@ def test_a_checkout_that_can_only_be_read_runs_a_study_elsewhere(checkout, tmp_p
 
     def apart(*commands: str) -> subprocess.CompletedProcess:
         shell = ["unshare", "-rm", "sh", "-c", " && ".join(commands)]
-        return subprocess.run(shell, cwd=checkout, capture_output=True, text=True, timeout=LONG)
+        options = dict(cwd=checkout, env=around(checkout), capture_output=True, text=True, timeout=LONG)
+        return subprocess.run(shell, **options)
 
     if not shutil.which("unshare") or apart(*frozen).returncode:
         pytest.skip("this system lets no user mount a folder read-only")
     done = apart(*frozen, f"cd '{checkout}'", "! touch config.yaml", command)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out/report/index.html").exists()
+
+
+FIGURE = {"source": [], "outputs": [{"metadata": {"painters": {"figure": "05-kept"}}}]}
 
 
 @pytest.fixture
@@ -209,9 +230,13 @@ def study(tmp_path) -> Study:
     one = replace(load_study("smoke"), out=out, page=out / "report/index.html", figures=out / "figures")
     for path in (out / "m/05_skip.ipynb", out / "m/05_skip.json", out / "m/strips/05_skip/names.json",
                  out / "study/15_findings.ipynb", out / "study/15_findings.json"):  # fmt: skip
-        with whole(path) as unfinished:
-            unfinished.write_text(json.dumps({"cells": [1, 2, 3]}))
-    Image.new("RGB", (96, 96), "red").save(out / "m/strips/05_skip/00.webp")
+        with write_whole(path) as unfinished:
+            unfinished.write_text(json.dumps({"cells": [{"source": ["save_numbers(out, 1)"]}, FIGURE]}))
+    (out / "m/figures").mkdir()
+    (out / "m/figures/05-kept.json").write_text('{"kind": ".webp"}')
+    for path in (out / "m/strips/05_skip/00.webp", out / "m/figures/05-kept.webp"):
+        Image.new("RGB", (96, 96), "red").save(path)
+    shutil.copytree(out / "m/figures", out / "study/figures")
     report.publish(one, page_of(one, "old"))
     return one
 
@@ -227,14 +252,23 @@ def test_what_is_whole_is_left_alone(study):
     assert kinds(study.out) == before
 
 
-@pytest.mark.parametrize(
-    "cut", ["m/05_skip.ipynb", "m/05_skip.json", "m/strips/05_skip/names.json", "m/strips/05_skip/00.webp"]
-)
+LEFT = ["05_skip.json", "figures/05-kept.webp", "figures/05-kept.json"]
+
+
+@pytest.mark.parametrize("cut", [*LEFT, "05_skip.ipynb", "strips/05_skip/names.json", "strips/05_skip/00.webp"])
 def test_a_notebook_of_which_something_was_cut_short_runs_again(study, cut):
-    os.truncate(study.out / cut, (study.out / cut).stat().st_size - 5)
+    path = study.out / "m" / cut
+    os.truncate(path, path.stat().st_size - 5)
     run.forget_damaged(study)
     assert not (study.out / "m/05_skip.ipynb").exists()
     assert (study.out / "study/15_findings.ipynb").exists()
+
+
+@pytest.mark.parametrize("missing", LEFT)
+def test_a_notebook_of_which_something_is_missing_runs_again(study, missing):
+    (study.out / "m" / missing).unlink()
+    run.forget_damaged(study)
+    assert not (study.out / "m/05_skip.ipynb").exists()
 
 
 @pytest.mark.parametrize("name", ["report/index.html", "figures/m/a.webp", "report/notebooks/m/old.html"])
@@ -285,19 +319,19 @@ def test_a_full_disk_loses_nothing_and_leaves_nothing_half_written(study, tmp_pa
 
     def paint():
         computed.append(1)
-        return [Picture("a dog", 0, Image.effect_noise((64, 64), 50).convert("RGB"))], pd.DataFrame({"kept": [0.5]})
+        return [Picture("a dog", 0, Image.effect_noise((64, 64), 50).convert("RGB"))]
 
-    early = store.get("early", paint)
+    early = store.pictures("early", paint)
     with full_disk(1000), pytest.raises(OSError, match="File too large"):
-        store.get("late", paint)
+        store.pictures("late", paint)
     with full_disk(1000), pytest.raises(OSError, match="File too large"):
         report.publish(study, page_of(study, "new" * 1000))
     assert study.page.read_text() == "old"
     assert len(list(store.folder.iterdir())) == 1
     assert not list(study.out.rglob("*.part.*"))
-    assert store.get("early", paint)[0][0].image.tobytes() == early[0][0].image.tobytes()
-    store.get("late", paint)
-    store.get("late", paint)
+    assert store.pictures("early", paint)[0].image.tobytes() == early[0].image.tobytes()
+    store.pictures("late", paint)
+    store.pictures("late", paint)
     assert len(computed) == 3, "early, late on the full disk, late"
 
 
@@ -305,17 +339,16 @@ def test_a_full_disk_loses_nothing_and_leaves_nothing_half_written(study, tmp_pa
     "name", ["models/sd3-mini/vae/diffusion_pytorch_model.safetensors", "models/sd3-mini/tokenizer/tokenizer.json",
              "checker/checker.safetensors"]
 )  # fmt: skip
-def test_weights_cut_short_are_refused_before_anything_runs(name, checkout, tmp_path, monkeypatch):
-    for place in ("config.yaml", "notebooks"):
-        (tmp_path / place).symlink_to(checkout / place)
+def test_weights_cut_short_are_refused_before_anything_runs(name, tmp_path, monkeypatch):
     shutil.copytree(ROOT / "data", tmp_path / "data", copy_function=os.symlink)
     cut = tmp_path / "data" / name
+    place = cut if cut.suffix == ".safetensors" else tmp_path / "data/models/sd3-mini"
     whole_file = cut.read_bytes()
     cut.unlink()
     cut.write_bytes(whole_file[: len(whole_file) // 2])
-    for module in (catalog, config):
-        monkeypatch.setattr(module, "ROOT", tmp_path)
-    with pytest.raises(InputError, match=f"{cut}.* damaged"):
+    monkeypatch.setattr(model, "ROOT", tmp_path)
+    monkeypatch.setattr(config, "DATA", tmp_path / "data")
+    with pytest.raises(InputError, match=f"{place}.* damaged"):
         load_study(out=tmp_path / "out")
 
 
