@@ -38,7 +38,7 @@ HEAD = """# Which transformers it works on
 
 Written by `python docs/architectures.py`: each of these {count} classes of diffusers {version} was built at
 toy size with random weights, its stacks were found and run in every kind of order, and its streams were recorded. The
-untouched order gives the untouched result bit for bit on all of them (tests/test_architectures.py).
+untouched order gives the untouched result bit for bit on all of them, and a test holds it.
 
 *Stacks* are what an order names. *Streams* are what is recorded of each stack, in the same sequence: the image's and
 the text's tokens, or both as one (joint); a stack that has no stream in common with another has one of its own name.
