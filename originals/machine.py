@@ -78,7 +78,7 @@ class Loading:
         if missing := [package for package in needed if find_spec(package) is None]:
             asked = f"quantize {self.quantize!r}" if self.quantize else f"offload {self.offload!r}"
             raise InputError(
-                f"{asked} needs {' and '.join(missing)}: install them with `.venv/bin/pip install --editable '.[gpu]'`"
+                f"{asked} needs {' and '.join(missing)}: install them with `.venv/bin/pip install -r requirements/gpu.txt`"
             )
 
 

@@ -133,15 +133,14 @@ def model_table() -> dict[str, dict]:
 
 def find_row(name: str) -> dict:
     """The row of a name, or one made up for a repository or a folder; `InputError` for anything else."""
+    folder, (base, _, revision) = Path(name).expanduser(), str(name).partition("@")
+    if (folder / "model_index.json").is_file():
+        return {"title": folder.resolve().name, "path": str(folder.resolve())}
     table = model_table()
-    base, _, revision = str(name).partition("@")
     if name in table:
         return table[name]
     if revision and "repo" in table.get(base, {}):
         return table[base] | {"revision": revision}
-    folder = Path(name).expanduser()
-    if (folder / "model_index.json").is_file():
-        return {"title": folder.resolve().name, "path": str(folder.resolve())}
     if folder.is_dir():
         raise InputError(f"folder {name!r} holds no model_index.json: give the folder of a whole diffusers pipeline")
     if REPOSITORY.fullmatch(base):
