@@ -77,9 +77,7 @@ class Loading:
         needed = PACKAGES[self.quantize] if self.quantize else ("accelerate",) if self.offload else ()
         if missing := [package for package in needed if find_spec(package) is None]:
             asked = f"quantize {self.quantize!r}" if self.quantize else f"offload {self.offload!r}"
-            raise InputError(
-                f"{asked} needs {' and '.join(missing)}: install them with `.venv/bin/pip install -r requirements/gpu.txt`"
-            )
+            raise InputError(f"{asked} needs {' and '.join(missing)}: `.venv/bin/pip install -r requirements/gpu.txt`")
 
 
 def quantised_parts(source: "Source") -> list[str]:

@@ -119,6 +119,7 @@ class Model:
         return folder_digest(self.source.folder, "**/*.safetensors")
 
 
+TABLE = DATA / "models.yaml"
 CHECKOUT = "set PAINTERS_HOME to a checkout of the repository, which holds them"
 
 
@@ -126,7 +127,7 @@ CHECKOUT = "set PAINTERS_HOME to a checkout of the repository, which holds them"
 def model_table() -> dict[str, dict]:
     """The rows of data/models.yaml by name; `InputError` if there is no such file."""
     try:
-        return yaml.safe_load((DATA / "models.yaml").read_text())
+        return yaml.safe_load(TABLE.read_text())
     except OSError as error:
         raise InputError(f"no table of models in {DATA}: {CHECKOUT}") from error
 
@@ -134,13 +135,14 @@ def model_table() -> dict[str, dict]:
 def find_row(name: str) -> dict:
     """The row of a name, or one made up for a repository or a folder; `InputError` for anything else."""
     folder, (base, _, revision) = Path(name).expanduser(), str(name).partition("@")
-    if (folder / "model_index.json").is_file():
-        return {"title": folder.resolve().name, "path": str(folder.resolve())}
-    table = model_table()
+    pipeline = (folder / "model_index.json").is_file()
+    table = {} if pipeline and not TABLE.exists() else model_table()
     if name in table:
         return table[name]
     if revision and "repo" in table.get(base, {}):
         return table[base] | {"revision": revision}
+    if pipeline:
+        return {"title": folder.resolve().name, "path": str(folder.resolve())}
     if folder.is_dir():
         raise InputError(f"folder {name!r} holds no model_index.json: give the folder of a whole diffusers pipeline")
     if REPOSITORY.fullmatch(base):
