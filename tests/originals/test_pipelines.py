@@ -1,4 +1,4 @@
-"""Models that others trained, offline: loading, painting, orders and recordings on whole toy pipelines of many families."""
+"""Models that others trained, offline: whole toy pipelines of many families are loaded, painted with and recorded."""
 
 from dataclasses import replace
 

@@ -1,0 +1,263 @@
+"""A claim's verdict follows from its data alone, and flips when the data is swapped."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from painters_utils import Model, Studio
+from painters_utils.errors import InputError
+from painters_utils.study.experiments import EXPERIMENTS
+from workflow.findings.claims import (
+    FAILS,
+    HOLDS,
+    OPEN,
+    UNMEASURED,
+    Verdict,
+    as_records,
+    combine,
+    compare,
+    load_claims,
+    verdict_counts,
+    verdict_table,
+)
+from workflow.findings.evidence import MEASURES, Evidence, evidence_of, find_verdicts, row_of
+from workflow.page import build, facts
+
+PROMPTS = [f"prompt {number}" for number in range(24)]
+
+
+class Told:
+    """Evidence that was made up: `scores` by strategy."""
+
+    lacking: tuple[str, ...] = ()
+
+    def __init__(self, family: str = "flux", **kept: float) -> None:
+        self.family, self.model, self.kept = family, f"{family}-mini", kept
+
+    def lacks(self, *scores: str) -> str:
+        return "; ".join(f"{score}: no checker" for score in scores if score in self.lacking)
+
+    def scores(self, preset: str, of: dict) -> pd.DataFrame:
+        noise = np.random.default_rng(0).normal(0, 0.1, len(PROMPTS))
+        values = self.kept[of["strategy"]] + noise
+        index = pd.MultiIndex.from_product([PROMPTS, [0]], names=["prompt", "seed"])
+        return pd.DataFrame({"kept": values, "broad": values, "fine": values - 0.2, "duplicates": values}, index=index)
+
+
+def claim(*tests: dict, **more: object) -> dict:
+    return {"id": 1, "text": "toy", "matched": list(tests)} | more
+
+
+BELOW = {"score": "kept", "of": {"strategy": "skip"}, "is": "below", "than": 0.5}
+ABOVE = BELOW | {"is": "above"}
+WORSE = {"score": "kept", "of": {"strategy": "skip"}, "is": "below", "other": {"of": {"strategy": "reverse"}}}
+
+
+def answered(found: list[Verdict]) -> str:
+    """What the page says to question Q1 where its notebook's section is."""
+    given = {
+        "claims": {"questions": [{"id": "Q1", "notebook": "03_similarity"}]}, "titles": {"toy": "Toy"}, "facts": facts,
+        "findings": {"questions": as_records(found)},
+    }  # fmt: skip
+    return build.templates().get_template("pieces.html.j2").make_module(given).answers("03_similarity")
+
+
+@pytest.mark.parametrize(("kept", "verdict"), [(0.2, HOLDS), (0.9, FAILS), (0.5, OPEN)])
+def test_a_verdict_flips_when_its_data_is_swapped(kept, verdict):
+    [found] = find_verdicts(claim(BELOW), {"toy": Told(skip=kept)})
+    assert found.verdict == verdict
+    [opposite] = find_verdicts(claim(ABOVE), {"toy": Told(skip=kept)})
+    assert opposite.verdict == {HOLDS: FAILS, FAILS: HOLDS, OPEN: OPEN}[verdict]
+
+
+def test_two_variants_are_compared_picture_by_picture():
+    [found] = find_verdicts(claim(WORSE), {"toy": Told(skip=0.6, reverse=0.65)})
+    assert found.verdict == HOLDS, "the noise is the pictures' own, and cancels"
+    assert found.outcomes[0].mean == pytest.approx(-0.05)
+    assert found.outcomes[0].high - found.outcomes[0].low < 1e-9
+    [swapped] = find_verdicts(claim(WORSE), {"toy": Told(skip=0.65, reverse=0.6)})
+    assert swapped.verdict == FAILS
+    [slight] = find_verdicts(claim(WORSE | {"by": -0.1}), {"toy": Told(skip=0.6, reverse=0.65)})
+    assert slight.verdict == FAILS, "not by so much"
+
+
+def test_two_scores_of_one_variant_are_compared():
+    test = {"score": "fine", "of": {"strategy": "skip"}, "is": "below", "other": {"score": "broad"}}
+    [found] = find_verdicts(claim(test), {"toy": Told(skip=0.7)})
+    assert found.verdict == HOLDS
+    assert found.outcomes[0].mean == pytest.approx(-0.2)
+
+
+def test_a_claim_needs_all_of_its_tests_and_falls_with_one():
+    outcome = {verdict: compare("x", interval, "above", 0.5) for verdict, interval in (
+        (HOLDS, (0.8, 0.7, 0.9)), (FAILS, (0.2, 0.1, 0.3)), (OPEN, (0.5, 0.4, 0.6)))}  # fmt: skip
+    assert {verdict: one.verdict for verdict, one in outcome.items()} == {HOLDS: HOLDS, FAILS: FAILS, OPEN: OPEN}
+    assert combine([outcome[HOLDS], outcome[HOLDS]]) == HOLDS
+    assert combine([outcome[HOLDS], outcome[OPEN]]) == OPEN
+    assert combine([outcome[HOLDS], outcome[OPEN], outcome[FAILS]]) == FAILS
+    assert combine([]) == OPEN
+
+
+def test_what_a_model_has_no_score_for_is_not_measured():
+    real = Told(skip=0.2)
+    real.lacking = ("broad", "adherence", "quality")
+    for test in (
+        {"score": "broad", "of": {"strategy": "skip"}, "is": "above", "than": 0.5},
+        {"score": "fine", "of": {"strategy": "skip"}, "is": "below", "other": {"score": "broad"}},
+        BELOW | {"of": {"strategy": "skip", "role": "quality"}},
+    ):
+        [found] = find_verdicts(claim(BELOW, test), {"toy": real})
+        assert found.verdict == UNMEASURED
+        assert "no checker" in found.outcomes[1].words
+    assert find_verdicts(claim(ABOVE, test), {"toy": real})[0].verdict == FAILS, "refuted, whatever else is not known"
+    both = claim(test)
+    [row] = verdict_table([both], find_verdicts(both, {"toy": real})).to_dict("records")
+    assert row["matched"] == UNMEASURED
+    assert verdict_counts(find_verdicts(both, {"toy": real})) == {HOLDS: 0, FAILS: 0, OPEN: 0, UNMEASURED: 1}
+    answer = answered(find_verdicts(both | {"id": "Q1"}, {"toy": real}))
+    assert UNMEASURED in answer and "no checker" in answer and "nan" not in answer
+
+
+def test_nothing_measured_is_undecided():
+    assert compare("x", (float("nan"),) * 3, "below", 0.5).verdict == OPEN
+
+
+def test_a_claim_is_asked_of_its_families_only():
+    study = {"a": Told("flux", skip=0.2), "b": Told("sd3", skip=0.9)}
+    assert [found.model for found in find_verdicts(claim(BELOW, families=["sd3"]), study)] == ["b"]
+    assert [found.verdict for found in find_verdicts(claim(BELOW), study)] == [HOLDS, FAILS]
+
+
+def test_tables_and_counts_say_what_the_verdicts_say():
+    both = claim(BELOW, article=[ABOVE])
+    found = find_verdicts(both, {"toy": Told(skip=0.2)})
+    [row] = verdict_table([both], found).to_dict("records")
+    assert (row["article"], row["matched"]) == (FAILS, HOLDS)
+    assert verdict_counts(found) == {HOLDS: 1, FAILS: 1, OPEN: 0}
+    records = as_records(found)
+    assert records[0]["outcomes"][0]["mean"] == pytest.approx(found[0].outcomes[0].mean)
+
+
+def test_every_question_and_claim_can_be_evaluated():
+    table = load_claims()
+    assert [question["id"] for question in table["questions"]] == [f"Q{number}" for number in range(1, 9)]
+    assert [one["id"] for one in table["claims"]] == list(range(1, 27))
+    for one in table["claims"]:
+        assert set(one["families"]) <= {"flux", "sd3", "auraflow"}
+        assert {"both"} & set(one) or {"matched"} <= set(one), f"claim {one['id']} has no matched test"
+
+
+PROMPT = ["a dog on a white background"]
+
+
+def evidence(name: str = "sd3-mini", **options: object) -> Evidence:
+    """Of a model that is never loaded."""
+    return Evidence(Model.named(name), PROMPT, [0], "results/never", **options)
+
+
+@pytest.fixture
+def never_painted(monkeypatch):
+    """The bands are made up, and what asks for the model fails the test."""
+    monkeypatch.setattr(Studio, "pipe", property(lambda _: pytest.fail("the model was loaded")))
+
+    def bands(studio: Studio) -> dict:
+        depths = studio.model.depths
+        return {s: {"low": [2, 4], "high": [12, 14]} if d > 8 else {"middle": [1, 2]} for s, d in depths.items()}
+
+    monkeypatch.setattr(Studio, "bands", property(bands))
+
+
+@pytest.mark.parametrize(
+    "family", ["sd3", *(pytest.param(family, marks=pytest.mark.slow) for family in ("flux", "auraflow"))]
+)
+def test_every_variant_that_a_claim_names_exists(family, never_painted, monkeypatch):
+    """Only which variants are meant is asked."""
+    monkeypatch.setattr(
+        Evidence, "role", lambda self, _: next((s, next(iter(p))) for s, p in self.studio.bands.items())
+    )
+    one_model, table, notebooks = evidence(f"{family}-mini"), load_claims(), {row.notebook for row in EXPERIMENTS}
+    for one in table["questions"] + table["claims"]:
+        if family not in one.get("families", [family]):
+            continue
+        for preset, key in (("matched", "tests"), ("article", "article"), ("matched", "matched")):
+            for test in one.get(key, []):
+                assert "measure" not in test or test["measure"] in MEASURES
+                for of in (test.get("of"), test.get("other", {}).get("of")):
+                    if of:
+                        _, found = one_model.variants(preset, of)
+                        assert found, (one["id"], of)
+                        assert row_of(of).notebook in notebooks - {""}, "some notebook paints it"
+
+
+def test_what_belongs_to_a_notebook_that_did_not_run_is_not_measured(never_painted):
+    """As in a study of fewer notebooks: nothing of the others is painted after all."""
+    some = evidence(notebooks=["05_skip"])
+    reverse = {"score": "kept", "of": {"strategy": "reverse", "place": "any"}, "is": "above", "than": 0.5}
+    edge = reverse | {"of": {"strategy": "skip", "place": "before low"}}
+    less = {"score": "kept", "of": {"strategy": "skip"}, "is": "below", "other": {"of": {"strategy": "parallel"}}}
+    for test, lacking in (
+        (reverse, "07_reverse"),
+        (less, "09_parallel"),
+        (edge, "11_edges"),
+        ({"measure": "spared", "is": "above", "than": 0.5}, "12_layer_by_layer"),
+        (BELOW | {"of": {"strategy": "skip", "role": "quality"}}, "12_layer_by_layer"),
+    ):
+        [found] = find_verdicts(claim(test), {"sd3-mini": some})
+        assert found.verdict == UNMEASURED
+        assert lacking in found.outcomes[0].words and "did not run" in found.outcomes[0].words
+    assert not some.lacks("05_skip") and evidence().ran("07_reverse"), "None: all ran"
+
+
+def test_what_ran_is_measured_and_refutes_a_claim_of_which_more_did_not_run(never_painted, monkeypatch):
+    some = evidence(notebooks=["05_skip"])
+    monkeypatch.setattr(Evidence, "scores", lambda _, preset, of: Told(skip=0.2).scores(preset, of))
+    reverse = ABOVE | {"of": {"strategy": "reverse"}}
+    assert find_verdicts(claim(BELOW), {"sd3-mini": some})[0].verdict == HOLDS
+    assert find_verdicts(claim(BELOW, reverse), {"sd3-mini": some})[0].verdict == UNMEASURED
+    assert find_verdicts(claim(ABOVE, reverse), {"sd3-mini": some})[0].verdict == FAILS
+
+
+def test_a_study_has_the_evidence_of_each_model_in_its_folder():
+    models = [Model.named("sd3-mini"), Model.named("flux-mini")]
+    study = evidence_of(models, {model.name: [f"a {c} dog"] for model, c in zip(models, ("red", "blue"), strict=True)},
+                        [0], "results/never", notebooks=["05_skip"])  # fmt: skip
+    assert [one.studio.shown for one in study.values()] == [["a red dog"], ["a blue dog"]]
+    assert [str(one.studio.out) for one in study.values()] == ["results/never/sd3-mini", "results/never/flux-mini"]
+    assert {one.family for one in study.values()} == {"sd3", "flux"}
+    assert all(one.studio.shown == PROMPT for one in evidence_of(models, PROMPT, [0], "results/never").values())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"score": "beauty"}, "score of claim 1 'beauty'"),
+        ({"is": "over"}, "side of claim 1 'over': .*above"),
+    ],
+)
+def test_a_claim_that_cannot_be_tested_is_refused(change, message, tmp_path):
+    path = tmp_path / "claims.yaml"
+    path.write_text(yaml.safe_dump({"questions": [], "claims": [claim(BELOW | change)]}))
+    with pytest.raises(InputError, match=message):
+        load_claims(path)
+
+
+def test_a_measure_that_does_not_exist_is_refused():
+    with pytest.raises(InputError, match="measure of a claim 'luck': .*band similarity"):
+        find_verdicts(claim({"measure": "luck", "is": "above", "than": 0.5}), {"toy": Told()})
+
+
+def test_a_variant_that_does_not_exist_is_refused(never_painted):
+    with pytest.raises(InputError, match="no article variant of 'sd3-mini' is"):
+        evidence().variants("article", {"strategy": "skip", "stack": "single"})
+    with pytest.raises(InputError, match="variant 'plaice': .*place"):
+        evidence().variants("article", {"strategy": "skip", "plaice": "low"})
+
+
+def test_what_was_not_measured_is_no_number_on_the_page():
+    nothing = compare('"NaN" of a toy', (float("nan"),) * 3, "above", 0.5)
+    records = as_records([Verdict("Q1", "toy", "matched", OPEN, [nothing])])
+    assert records[0]["outcomes"][0]["mean"] is None
+    assert records[0]["outcomes"][0]["words"].startswith('"NaN" of a toy'), "only numbers are replaced"
+    answer = answered([Verdict("Q1", "toy", "matched", OPEN, [nothing])])
+    assert OPEN in answer and "not measured" in answer
