@@ -8,6 +8,8 @@ from painters_utils.errors import InputError, unknown
 from painters_utils.models.model import Model
 from painters_utils.paths import CONFIG, DATA
 
+from .scores import JUDGED
+
 
 def shown_prompts(model: Model, prompts: Sequence[str] | None = None) -> list[str]:
     """The prompts given, each once; else those that config.yaml has for minis or, under `others`, for any other model.
@@ -37,4 +39,7 @@ def wanted_judges(judges: Mapping[str, str | None] | None = None) -> dict[str, s
     """Where the weights of each judge lie, as given or else as config.yaml says."""
     if judges is not None and not isinstance(judges, Mapping):
         raise InputError(f"judges is {judges!r}: give the weights of each by name, as in {{clip: folder, dino: null}}")
+    for name in judges or {}:
+        if name not in JUDGED:
+            raise unknown("judge", name, JUDGED)
     return dict(yaml.safe_load(CONFIG.read_text())["judges"] if judges is None else judges)

@@ -8,6 +8,7 @@ paper's sweep: ever more of a stack's middle (Sun et al. 2024, section 3). What 
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,7 @@ def variant_name(strategy: str, **options: Any) -> str:
 # -- the article's ------------------------------------------------------------------------------------------
 
 
+@cache
 def article_table() -> dict[str, dict[str, list[dict]]]:
     """The author's orders by family and stack, as data/article.yaml has them."""
     return yaml.safe_load((DATA / "article.yaml").read_text())

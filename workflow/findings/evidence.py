@@ -151,6 +151,9 @@ def find_verdicts(claim: Mapping, study: Mapping[str, Evidence]) -> list[Verdict
 
     A claim on models that are not in the study has no verdicts; one that compares models needs all of them.
     """
+    for test in (test for key in PRESETS for test in claim.get(key, [])):
+        if "measure" in test and test["measure"] not in MEASURES:
+            raise unknown(f"measure of claim {claim['id']}", test["measure"], MEASURES)
     found = []
     for model, evidence in study.items():
         if claim.get("families") and evidence.family not in claim["families"]:
@@ -165,8 +168,6 @@ def find_verdicts(claim: Mapping, study: Mapping[str, Evidence]) -> list[Verdict
 def run_test(test: Mapping, preset: str, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
     """One test on one model."""
     if "measure" in test:
-        if test["measure"] not in MEASURES:
-            raise unknown("measure of a claim", test["measure"], MEASURES)
         return MEASURES[test["measure"]](test, evidence, study)
     score, other = test["score"], test.get("other", {})
     of, other_score = other.get("of", test["of"]), other.get("score", score)
