@@ -68,11 +68,11 @@ def check_facts(prompt: str | Request, found: Scene) -> FactCheck:
                 facts += [("accessory", worn is not None), ("accessory colour", worn == asked)]
     duplicates = 0
     for kind in dict.fromkeys(wish.kind for wish in request.wishes):
-        asked = sum(wish.kind == kind for wish in request.wishes)
+        wanted = sum(wish.kind == kind for wish in request.wishes)
         there = sum(thing.kind == kind for thing in found.things)
-        duplicates += max(there - asked, 0)
+        duplicates += max(there - wanted, 0)
         if request.counted:
-            facts.append(("count", there == asked))
+            facts.append(("count", there == wanted))
     if request.relation:
         one, two = pairs[0][1], pairs[1][1]
         facts.append(("position", one is not None and two is not None and _stands(one, request.relation, two)))

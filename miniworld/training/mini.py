@@ -216,7 +216,8 @@ def compile_blocks(transformer: nn.Module) -> None:
 
 def build_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
     """Muon for the blocks' weight matrices, AdamW for everything else (Jordan et al. 2024)."""
-    matrices, others = [], []
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, value in model.named_parameters():
         hidden = recipe.muon and value.ndim == 2 and "transformer_blocks" in name and ".norm" not in name
         (matrices if hidden else others).append(value)

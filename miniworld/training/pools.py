@@ -1,7 +1,6 @@
 """What trainings learn from: scenes without end, painted by worker processes. No torch: a worker starts in a moment."""
 
 import random
-from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from os import cpu_count
@@ -16,22 +15,15 @@ from miniworld.scenes import BACKGROUNDS, COLOURS, OBJECTS, PATTERNS, WEARERS, S
 class Pools:
     """Pool after pool of painted scenes: the next is painted while the present one is learned from.
 
-    Painting costs a fraction of a training step on a CPU, but would starve a GPU. Subclasses say which `jobs` paint a
-    pool, calls that a worker can make, and how it is `finish`ed.
+    Painting costs a fraction of a training step on a CPU, but would starve a GPU. A subclass has `jobs(number)`, the
+    calls by which workers paint a pool, as (function, arguments …), and `finish(number, parts)`, which makes the pool
+    of what they returned.
     """
 
     def __init__(self) -> None:
         self.workers = ProcessPoolExecutor(min(cpu_count() or 1, 16), mp_context=get_context("spawn"))
         self.painted: dict[int, list[Future]] = {}
         self.ready: tuple[int, Any] | None = None
-
-    def jobs(self, number: int) -> list[tuple]:
-        """(function, arguments …) of every part of a pool."""
-        raise NotImplementedError
-
-    def finish(self, number: int, parts: Iterator) -> Any:
-        """The pool, made of what its jobs returned."""
-        raise NotImplementedError
 
     def pool(self, number: int) -> Any:
         """The pool of that number; only the last one is kept."""
