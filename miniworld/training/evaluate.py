@@ -238,7 +238,11 @@ def write_numbers(path: Path, numbers: dict) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "python -m miniworld.training.evaluate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("what", choices=["checker", *MINIS], help="what to measure")
     parser.add_argument("--seeds", type=int, default=2, help="pictures a prompt (minis)")
     parser.add_argument(

@@ -9,14 +9,13 @@ from diffusers import DiffusionPipeline
 from miniworld.checker import WEIGHTS
 from miniworld.denoising import denoising_loss, held_out
 from miniworld.pictures import correlation
-from miniworld.scenes import Scene
 from miniworld.scores import painted_distance, score_pictures
-from miniworld.suite import article_prompts, load_suite
+from miniworld.suite import load_suite
 from painters_utils.errors import InputError
 from painters_utils.files import file_digest
 from painters_utils.models.painting import Picture
 
-__all__ = ["CheckerScorer", "Scene", "Scenes", "article_prompts", "correlation", "suite_prompts"]
+__all__ = ["CheckerScorer", "Scenes", "correlation", "suite_prompts"]
 
 
 class CheckerScorer:
