@@ -1,59 +1,83 @@
-"""The exploration widgets: every choice paints a picture, and bad input is said in words."""
+"""The notebook to play with: every choice paints a picture, and what cannot be painted is said in words."""
 
+import nbformat
 import pytest
 
-from painters_utils.models.catalog import ROOT
 from painters_utils.errors import InputError
+from painters_utils.paths import NOTEBOOKS
 from workflow.execute import execute_notebook
-from painters_utils.show.explore import Explorer, explorer
 
+NOTEBOOK = NOTEBOOKS / "16_explore.ipynb"
 PROMPT = "a green balloon on a gray background"
+CHOICE = {"model": "sd3-mini", "prompt": PROMPT, "seed": 0, "stack": "transformer_blocks", "band": (4, 15)}
+
+
+def run_cells(**parameters) -> dict:
+    """What the notebook's cells leave: its functions and its widgets."""
+    names: dict = {}
+    for cell in nbformat.read(NOTEBOOK, as_version=4).cells:
+        if cell.cell_type == "code":
+            exec(cell.source, names)
+            names.update(parameters if "parameters" in cell.metadata.get("tags", []) else {})
+    return names
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory) -> Explorer:
-    return Explorer(["sd3-mini"], [PROMPT], tmp_path_factory.mktemp("explore"), steps=1)
+def lab(tmp_path_factory) -> dict:
+    return run_cells(models=["sd3-mini"], prompts=[PROMPT], steps=1, out=str(tmp_path_factory.mktemp("explore")))
 
 
-def pictures(lab: Explorer) -> list[bytes]:
-    return [box.children[0].value for box in lab.pictures.children]
+def test_every_strategy_on_offer_paints(lab):
+    for strategy in lab["strategies"]:
+        variant, before, after, scores = lab["change_layers"](**CHOICE, strategy=strategy)
+        assert variant.strategy == strategy
+        assert (before == after) == (strategy == "identity")
+        assert "likeness to sprites" in scores
 
 
-@pytest.mark.parametrize(
-    "strategy", ["identity", "skip", "middle_repeat", "reverse", "random_order", "parallel", "looped_parallel"]
-)
-def test_every_strategy_paints(lab, strategy):
-    lab.choose(prompt=PROMPT, strategy=strategy, band=(4, 15))
-    before, after = pictures(lab)
-    assert (before == after) == (strategy == "identity")
-    assert "likeness to sprites" in lab.words.value
-    assert lab.variant.words in lab.words.value.replace("&lt;", "<")
+def test_what_was_painted_comes_back(lab, monkeypatch):
+    first = lab["change_layers"](**CHOICE, strategy="skip")
+    monkeypatch.setattr("painters_utils.study.studio.paint", None)
+    again = lab["change_layers"](**CHOICE, strategy="skip")
+    assert again[1:3] == first[1:3]
 
 
 def test_a_new_band_is_a_new_picture(lab):
-    lab.choose(prompt=PROMPT, strategy="skip", band=(4, 15))
-    one = pictures(lab)[1]
-    lab.choose(band=(2, 3))
-    assert pictures(lab)[1] != one
-    assert "layers 2 and 3 are skipped" in lab.words.value
+    wide, narrow = (lab["change_layers"](**CHOICE | {"band": band}, strategy="skip") for band in ((4, 15), (2, 3)))
+    assert wide[2] != narrow[2]
+    assert narrow[0].words == "layers 2 and 3 are skipped"
 
 
-def test_what_cannot_be_painted_is_said_in_words(lab):
-    lab.choose(prompt="a <b>zebra</b>")
-    assert "words that a mini does not know" in lab.words.value
-    assert "<b>zebra" not in lab.words.value
-    lab.choose(prompt=PROMPT, strategy="skip", band=(0, 23))
-    assert "leaves no layer" in lab.words.value
-    lab.choose(band=(3, 4))
-    assert "skipped" in lab.words.value
+@pytest.mark.parametrize(
+    ("choice", "word"),
+    [({"prompt": "a <b>zebra</b>"}, "words that a mini does not know"), ({"band": (0, 23)}, "leaves no layer")],
+)
+def test_what_cannot_be_painted_is_said_in_words(lab, monkeypatch, choice, word):
+    said = []
+    monkeypatch.setitem(lab, "say", said.append)
+    lab["show_choice"](**CHOICE | choice, strategy="skip")
+    assert len(said) == 1 and word in said[0]
+    said.clear()
+    lab["show_choice"](**CHOICE, strategy="skip")
+    assert "skipped" in said[0]
 
 
-def test_an_unknown_model_is_an_error_at_once():
-    with pytest.raises(InputError, match="unknown model 'sd4-mini'"):
-        explorer(["sd4-mini"], [PROMPT], "results/never")
+def test_the_widgets_follow_the_stack(lab):
+    choices = lab["choices"]
+    assert choices["band"].max == 23
+    assert choices["stack"].value == "transformer_blocks"
+    choices["strategy"].value = "reverse"
+    assert {name: widget.value for name, widget in choices.items()} == CHOICE | {
+        "strategy": "reverse", "band": (8, 12),
+    }  # fmt: skip
 
 
 def test_the_notebook_runs_as_it_is(tmp_path):
     parameters = {"models": ["sd3-mini"], "prompts": [PROMPT], "steps": 1, "out": str(tmp_path)}
-    execute_notebook(ROOT / "notebooks/16_explore.ipynb", tmp_path / "done.ipynb", parameters)
+    execute_notebook(NOTEBOOK, tmp_path / "done.ipynb", parameters)
     assert "widget-view" in (tmp_path / "done.ipynb").read_text()
+
+
+def test_an_unknown_model_is_an_error_at_once():
+    with pytest.raises(InputError, match="unknown model 'sd4-mini'"):
+        run_cells(models=["sd4-mini"])

@@ -152,7 +152,7 @@ def in_words(table: pd.DataFrame) -> str:
 def once(table: pd.DataFrame) -> pd.DataFrame:
     """The table with each order in one row, under all of its presets: the same order gives the same pictures."""
     names = ["stack", "words" if "words" in table else "name", "combine", "affected", "steps"]
-    orders = table[[name for name in names if name in table]].astype(str).agg("/".join, axis=1)
+    orders = table[[name for name in names if name in table]].map(repr).agg("/".join, axis=1)
     presets = table.groupby(orders)["preset"].transform(lambda some: " and ".join(dict.fromkeys(some)))
     return table.assign(preset=presets)[~orders.duplicated()].reset_index(drop=True)
 
