@@ -24,11 +24,12 @@ def count_flop(source: Source, length: int = 256, **size: int) -> int:
     texts in another form makes of zeros.
     """
     cls, transformer = pipeline_class(source), empty_part(source, "transformer")
-    needed = {name: None for name, p in inspect.signature(cls.__init__).parameters.items() if p.default is p.empty}
+    needed = {name: None for name, p in inspect.signature(cls).parameters.items() if p.default is p.empty}
     scheduler = parts(source)["scheduler"].from_config(source.read_json("scheduler/scheduler_config.json"))
     made = needed | {"transformer": transformer, "scheduler": scheduler, "vae": empty_part(source, "vae")}
     # What the pipeline hands to its transformer is computed on the CPU, where it has values.
     pipe = type(cls.__name__, (cls,), {"_execution_device": torch.device("cpu")})(**made)
+    pipe.set_progress_bar_config(disable=True)
 
     config, known = transformer.config, inspect.signature(cls.__call__).parameters
     text = torch.zeros(1, length, next(config[key] for key in TEXT_CHANNELS if key in config))
