@@ -132,9 +132,8 @@ def how_grouped(stable: Sequence[Stability]) -> np.ndarray:
     large = [one for one in stable if len(one.borders) >= 7]
     if not large:
         raise InputError("no stack of 8 layers or more: too few layers to tell how grouped they are")
-    return np.average(
-        [one.contrast - one.chance for one in large], axis=0, weights=[len(one.borders) + 1 for one in large]
-    )
+    layers = [len(one.borders) + 1 for one in large]
+    return np.average([one.contrast - one.chance for one in large], axis=0, weights=layers)
 
 
 def band_names(count: int) -> list[str]:

@@ -88,9 +88,8 @@ class Recording:
             if not isinstance(file, Mapping) or "about" not in file:
                 raise InputError(f"{path} holds no recording: give a file written by Recording.save")
             recording = cls(**json.loads(str(file["about"])))
-            recording.streams = {
-                name: [(stack, position) for stack, position in rows] for name, rows in recording.streams.items()
-            }
+            for name, layers in recording.streams.items():
+                recording.streams[name] = [(stack, position) for stack, position in layers]
             for stream, what in {tuple(name.split("|")[:2]) for name in file if name != "about"}:
                 columns = (file[f"{stream}|{what}|{column}"].tolist() for column in ("timesteps", "weights"))
                 rows = zip(*columns, file[f"{stream}|{what}|sums"], strict=True)
@@ -112,9 +111,7 @@ class Recording:
         if what not in (*AVERAGES, "norm", "picture"):
             raise unknown("average", what, AVERAGES)
         if not (rows := self.sums.get((stream, what))):
-            raise InputError(
-                f"average {what!r} was not recorded: name it in `averages`, and read it after the recording has closed"
-            )
+            raise InputError(f"average {what!r} was not recorded: name it in `averages`, and read it after the `with`")
         ordered = [rows[timestep] for timestep in sorted(rows, reverse=not self.rising or what == "picture")]
         totals = np.stack([total[halves.index(half)] for total, _ in ordered])
         for axis in range(1, totals.ndim):

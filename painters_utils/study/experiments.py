@@ -4,7 +4,7 @@ Notebooks, plan, claims, charts and page all read it. A new experiment is a func
 (`engine/strategies.py`), a row here, and a notebook.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from .variants import (
     edge_variants,
     in_article,
     matched_variants,
+    on_stack,
     single_skips,
     sweep_variants,
 )
@@ -55,7 +56,8 @@ class Experiment:
 
         `options` go to the row's `build`. `InputError` for what contradicts itself or does not fit the model.
         """
-        return self.build(self.name, model, bands, **options)
+        name = [self.name] if self.name in TITLES else []  # a strategy's own
+        return self.build(*name, model, bands, **options)
 
 
 def experiment(name: str) -> Experiment:
@@ -97,11 +99,6 @@ def in_presets(
     return sorted(variants, key=lambda variant: list(model.depths).index(variant.stack))
 
 
-def on_stack(variants: Sequence[Variant], stack: str | None) -> list[Variant]:
-    """Those on one stack; all of them if it is None."""
-    return [variant for variant in variants if stack in (None, variant.stack)]
-
-
 def random_draws(
     strategy: str, model: Model, bands: Bands, draws: int = 10, stack: str | None = None, band: list[int] | None = None
 ) -> list[Variant]:
@@ -117,38 +114,12 @@ def random_draws(
     return [variant for of_band in found.values() for variant in of_band.values()]
 
 
-def at_edges(
-    _: str, model: Model, bands: Bands, presets: Sequence[str] = PRESETS, removed: float = 0.1, stack: str | None = None
-) -> list[Variant]:
-    """Layers removed at the ends of each stack and around its bands; `removed` is the share of the stack."""
-    article = article_variants(model, ["remove_first", "remove_last"]) if in_article(model) else []
-    matched = edge_variants(bands, model.depths, removed)
-    chosen = (article if "article" in presets else []) + (matched if "matched" in presets else [])
-    return on_stack(chosen, stack)
-
-
-def each_layer(_: str, model: Model, bands: Bands) -> list[Variant]:
-    """Every layer of every stack skipped on its own."""
-    return [variant for variants in single_skips(model.depths).values() for variant in variants]
-
-
 def in_sweep(
-    _: str, model: Model, bands: Bands, shares: Sequence[float] = (0.25, 0.5, 0.75),
-    strategies: Sequence[str] | None = None,
-) -> list[Variant]:  # fmt: skip
+    model: Model, bands: Bands, shares: Sequence[float] = (0.25, 0.5, 0.75), strategies: Sequence[str] | None = None
+) -> list[Variant]:
     """Every strategy of the table on ever larger middles of each stack."""
     chosen = [row.name for row in EXPERIMENTS if row.swept] if strategies is None else strategies
     return [variant for strategy in chosen for variant in sweep_variants(model.depths, strategy, shares)]
-
-
-def as_controls(
-    _: str, model: Model, bands: Bands, random_bands: int = 4, apart: Collection[str] | None = None,
-    stack: str | None = None,
-) -> list[Variant]:  # fmt: skip
-    """Four controls on one band of each stack. `apart`: the stacks whose blocks return text and image apart; None:
-    those that do so in the article's three families."""
-    apart = [stack for stack in model.depths if "single" not in stack] if apart is None else apart
-    return on_stack(control_variants(bands, model.depths, model.steps, apart, random_bands), stack)
 
 
 BAND = {"band": [2, 5]}
@@ -180,11 +151,11 @@ EXPERIMENTS: list[Experiment] = [
     ),
     Experiment(
         "edges", "layers are removed at the ends of a stack and just before a band", "11_edges",
-        "What do the layers at the edges do?", build=at_edges,
+        "What do the layers at the edges do?", build=edge_variants,
     ),
     Experiment(
         "layer_by_layer", "each layer is skipped on its own", "12_layer_by_layer", "Which layer carries what?",
-        build=each_layer,
+        build=lambda model, _: sum(single_skips(model.depths).values(), []),
     ),
     Experiment(
         "sweep", "every strategy on ever larger middles of each stack", "13_sweep", "Which change harms least?",
@@ -192,6 +163,6 @@ EXPERIMENTS: list[Experiment] = [
     ),
     Experiment(
         "controls", "layers summed, random bands, one stream, some steps", "14_controls",
-        "What the damage is made of", build=as_controls,
+        "What the damage is made of", build=control_variants,
     ),
 ]  # fmt: skip

@@ -161,23 +161,32 @@ def matched_variants(bands: Bands, depths: Mapping[str, int], strategy: str, **o
     ]
 
 
-def edge_variants(bands: Bands, depths: Mapping[str, int], share: float = 0.1) -> list[Variant]:
-    """The same number of layers, `share` of a stack, removed at its ends, just before each band and inside it.
+def edge_variants(
+    model: Model, bands: Bands, presets: Sequence[str] = PRESETS, removed: float = 0.1, stack: str | None = None
+) -> list[Variant]:
+    """The same number of layers, a share of a stack, removed at its ends, just before each band and inside it.
 
-    For the article's claim 2, that the layers before a group translate into its space.
+    For the article's claim 2, that the layers before a group translate into its space. What its author removed at the
+    ends stands before.
     """
-    variants = []
-    for stack, depth in depths.items():
-        k = max(1, round(share * depth))
+    own = "article" in presets and in_article(model)
+    variants = article_variants(model, ["remove_first", "remove_last"]) if own else []
+    for name, depth in model.depths.items() if "matched" in presets else ():
+        k = max(1, round(removed * depth))
         for strategy, place in (("remove_first", "first"), ("remove_last", "last")):
-            variants.append(custom_variant(stack, depth, strategy, about={"preset": "matched", "place": place}, k=k))
-        for place, (first, last) in bands.get(stack, {}).items():
+            variants.append(custom_variant(name, depth, strategy, about={"preset": "matched", "place": place}, k=k))
+        for place, (first, last) in bands.get(name, {}).items():
             inside = (first + last + 1 - k) // 2
             # A band that begins early has fewer layers before it; it never begins with the stack's first.
             for where, cut in (("before", [max(0, first - k), first - 1]), ("inside", [inside, inside + k - 1])):
                 about = {"preset": "matched", "place": f"{where} {place}"}
-                variants.append(custom_variant(stack, depth, "skip", f" ({where} {place})", about, band=cut))
-    return variants
+                variants.append(custom_variant(name, depth, "skip", f" ({where} {place})", about, band=cut))
+    return on_stack(variants, stack)
+
+
+def on_stack(variants: Sequence[Variant], stack: str | None) -> list[Variant]:
+    """Those on one stack; all of them if it is None."""
+    return [variant for variant in variants if stack in (None, variant.stack)]
 
 
 # -- along the depth ----------------------------------------------------------------------------------------
@@ -220,22 +229,23 @@ def neighbour_swaps(
 
 
 def control_variants(
-    bands: Bands, depths: Mapping[str, int], steps: int, apart: Collection[str], random_bands: int = 4
+    model: Model, bands: Bands, random_bands: int = 4, apart: Collection[str] | None = None, stack: str | None = None
 ) -> list[Variant]:
     """What an effect comes from, on the highest matched band of each stack.
 
     Parallel averaged and summed; the band and random ones of its size skipped; the band reversed for both streams, the
-    image alone and the text alone (on the stacks `apart`, whose blocks return the two apart); and skipped in a third of
-    the steps only.
+    image alone and the text alone (on the stacks `apart`, whose blocks return the two apart; None: those that do so in
+    the article's three families); and skipped in a third of the steps only.
     """
-    variants = []
-    for stack, places in bands.items():
-        depth, (place, band) = depths[stack], list(places.items())[-1]
+    apart = [name for name in model.depths if "single" not in name] if apart is None else apart
+    variants, steps = [], model.steps
+    for name, places in bands.items():
+        depth, (place, band) = model.depths[name], list(places.items())[-1]
         size = band[1] - band[0] + 1
 
         def add(strategy: str, over: list[int], what: str, **control: Any) -> None:
             about = {"preset": "control", "place": place} | control  # noqa: B023
-            variants.append(custom_variant(stack, depth, strategy, f", {what}", about, band=over))  # noqa: B023
+            variants.append(custom_variant(name, depth, strategy, f", {what}", about, band=over))  # noqa: B023
 
         add("parallel", band, "averaged")
         add("parallel", band, "summed", combine="sum")
@@ -247,11 +257,11 @@ def control_variants(
                 first = int(draw.choice(free))
                 tried.add(first)
                 add("skip", [first, first + size - 1], "at random")
-        if stack in apart:
+        if name in apart:
             for affected in ("both", "image", "text"):
                 add("reverse", band, f"{affected} stream{'s' * (affected == 'both')}", affected=affected)
         if steps >= 3:
             third = [0, steps // 3, 2 * steps // 3, steps]
             for i, when in enumerate(("early", "middle", "late")):
                 add("skip", band, f"{when} steps", steps=[third[i], third[i + 1] - 1])
-    return variants
+    return on_stack(variants, stack)

@@ -23,6 +23,11 @@ from painters_utils.study.variants import (
 FLUX, SD3, AURAFLOW = MINIS = [Model.named(name) for name in ("flux-mini", "sd3-mini", "auraflow-mini")]
 
 
+def stacked(depths: dict[str, int], steps: int = 12) -> Model:
+    """A model of no family of the article's, with these stacks."""
+    return replace(FLUX.changed(steps), family="", depths=depths)
+
+
 def orders(model: Model) -> dict[str, list]:
     return {f"{v.stack}: {v.name}": v.order for v in article_variants(model)}
 
@@ -129,7 +134,7 @@ def test_what_a_preset_does_not_fit_is_refused():
 def test_edges_are_cut_alike_everywhere():
     depths = {"a": 20, "b": 40}
     bands = {"a": {"low": [1, 5], "high": [12, 16]}, "b": {"low": [8, 17]}}
-    edges = {(v.stack, v.place): v for v in edge_variants(bands, depths, 0.1)}
+    edges = {(v.stack, v.place): v for v in edge_variants(stacked(depths), bands, removed=0.1)}
     assert edges["a", "first"].order == list(range(2, 20))
     assert edges["b", "last"].order == list(range(36))
     assert edges["a", "before low"].band == [0, 0], "no more layers lie before it"
@@ -153,7 +158,7 @@ def test_controls_change_one_thing_each():
         "single_transformer_blocks": {"low": [2, 9], "high": [20, 27]},
     }
     apart = {"joint_transformer_blocks"}  # AuraFlow's single blocks hold both streams in one tensor
-    controls = control_variants(bands, depths, steps=12, apart=apart)
+    controls = control_variants(stacked(depths, steps=12), bands, apart=apart)
     single = [v for v in controls if v.stack == "single_transformer_blocks"]
     assert [v.combine for v in single if v.strategy == "parallel"] == ["mean", "sum"]
     assert {v.affected for v in single} == {"both"}
@@ -162,7 +167,9 @@ def test_controls_change_one_thing_each():
     at_random = [v for v in single if "random" in v.name]
     assert len({tuple(v.order) for v in at_random}) == 4
     assert all(len(v.order) == 24 for v in at_random)
-    assert len(control_variants(bands, depths, 2, apart)) == len(controls) - 6, "two steps have no thirds"
+    assert len(control_variants(stacked(depths, steps=2), bands, apart=apart)) == len(controls) - 6, (
+        "two steps have no thirds"
+    )
 
 
 def test_what_a_variant_is_called_does_not_change_how_it_runs():
