@@ -1,23 +1,17 @@
-"""Files that are whole: written whole or not at all, looked at before they are believed, known by their content."""
+"""Files that are written whole or not at all, and known by their content."""
 
 import hashlib
-import json
 import os
 import re
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import platformdirs
-from PIL import Image
-from safetensors import SafetensorError, safe_open
 
-from .errors import InputError
-
-# In the names of what is being written, and of notebooks up to the cell that failed.
-PART, FAILED = ".part", ".failed"
+PART = ".part"  # in the names of what is being written
 DIGEST = re.compile("[0-9a-f]{64}")
 DIGESTS = platformdirs.user_cache_path("painters") / "digests"
 SETTLED = 5  # seconds after which a file is no longer being written
@@ -62,28 +56,3 @@ def file_digest(path: Path) -> str:
 def folder_digest(folder: Path, pattern: str) -> str:
     """One hash of all files in a folder that fit the pattern ("*.py", or "**/*.py" for its subfolders too)."""
     return hashlib.sha256("".join(map(file_digest, sorted(folder.glob(pattern)))).encode()).hexdigest()
-
-
-def check_weights(paths: Iterable[Path]) -> None:
-    """`InputError` for a safetensors file that is no such file or cut short; reads the headers only."""
-    for path in paths:
-        try:
-            with safe_open(path, "np"):
-                pass
-        except (SafetensorError, OSError) as error:
-            raise InputError(f"the weights {path} are damaged ({error}): check them out again or retrain") from error
-
-
-def is_readable(path: Path) -> bool:
-    """Whether a file that a notebook left (JSON, a notebook, a picture) can be read to its end."""
-    try:
-        if path.suffix in (".json", ".ipynb"):
-            json.loads(path.read_bytes())
-        elif path.suffix == ".svg":
-            return path.read_text().rstrip().endswith("</svg>")
-        else:
-            with Image.open(path) as picture:
-                picture.load()
-    except (OSError, ValueError, SyntaxError):  # Pillow raises SyntaxError for some broken files
-        return False
-    return True

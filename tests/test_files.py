@@ -12,7 +12,8 @@ from safetensors.numpy import save_file
 
 from painters_utils import files
 from painters_utils.errors import InputError
-from painters_utils.files import check_weights, file_digest, folder_digest, is_readable, write_whole
+from painters_utils.files import file_digest, folder_digest, write_whole
+from workflow.checks import check_weights, is_readable
 
 
 def test_weights_are_hashed_once_and_anew_when_they_change(tmp_path, monkeypatch):

@@ -14,13 +14,13 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from painters_utils.errors import InputError, unknown
-from painters_utils.files import check_weights
 from painters_utils.models.model import Model
 from painters_utils.models.words import check_prompts, check_prompts_of, reads_words
 from painters_utils.paths import CONFIG, DATA, NOTEBOOKS, ROOT
 from painters_utils.study.experiments import EXPERIMENTS
 from painters_utils.study.settings import others_prompts
 from painters_utils.study.variants import Variant, matched_bands
+from workflow.checks import check_weights
 
 REPORT = ROOT / "report"
 # In the folder of a study: what it was run with; which files the page consists of, with their digests.

@@ -19,9 +19,10 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from painters_utils.errors import InputError, unknown
-from painters_utils.files import FAILED, write_whole
+from painters_utils.files import write_whole
 from painters_utils.paths import NOTEBOOKS, ROOT
 
+from .checks import FAILED
 from .processes import end_with
 
 

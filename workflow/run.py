@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import IO
 
 from painters_utils.errors import InputError
-from painters_utils.files import FAILED, PART, file_digest, is_readable, write_whole
+from painters_utils.files import PART, file_digest, write_whole
+from workflow.checks import FAILED, is_readable
 
 from . import cluster
 from .config import PUBLISHED, SETTINGS, HowLoaded, Study, from_root, load_study

@@ -1,7 +1,6 @@
 """Charts of what variants keep of a model. `table` is always what `Studio.table` returns: a row for each variant."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -31,14 +30,6 @@ STYLE = {  # of each score: colour and marker, so that no chart relies on colour
     "coarse": (GREY, "X"),
     "detail": (RED, "<"),
 }
-# Of each verdict: its sign, and a colour that can be read on its own tint.
-SIGNS = {
-    "holds": ("✓", "#00694d"),
-    "does not hold": ("✗", "#9c3300"),
-    "undecided": ("?", "#6e4e00"),
-    "not measured": ("·", "#4d525b"),
-}
-TINT = 0.16  # of a verdict's cell
 
 
 def kept_chart(
@@ -183,27 +174,4 @@ def sweep_chart(tables: Mapping[str, pd.DataFrame], score: str = "kept") -> Figu
         axis.set_xlabel("share of the stack affected")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
-    return figure
-
-
-def verdict_grid(found: Sequence[Any]) -> Figure:
-    """Claims down, models and presets across: a sign for each of the verdicts, over both columns without a preset."""
-    claims, models = (list(dict.fromkeys(getattr(one, what) for one in found)) for what in ("claim", "model"))
-    presets = ("article", "matched")
-    figure, axis = plt.subplots(figsize=(1.0 + 1.9 * len(models), 0.3 * len(claims) + 0.9))
-    for one in found:
-        sign, colour = SIGNS[one.verdict]
-        wide = 1 if one.preset in presets else 2
-        x, y = 2 * models.index(one.model) + (one.preset == "matched"), claims.index(one.claim)
-        tinted = Rectangle((x + 0.04, y + 0.06), wide - 0.08, 0.88, color=colour, alpha=TINT, lw=0)
-        axis.add_patch(tinted)
-        axis.text(x + wide / 2, y + 0.5, sign, ha="center", va="center", color=colour, fontsize=12, weight="bold")
-    axis.set(xlim=(0, 2 * len(models)), ylim=(len(claims), 0), ylabel="claim")
-    axis.set_yticks(np.arange(len(claims)) + 0.5, claims)
-    columns = [f"{model.removesuffix('-mini')}\n{preset}" for model in models for preset in presets]
-    axis.set_xticks(np.arange(len(columns)) + 0.5, columns)
-    axis.xaxis.tick_top()
-    axis.tick_params(length=0)
-    sns.despine(ax=axis, left=True, bottom=True)
-    figure.tight_layout()
     return figure

@@ -19,6 +19,7 @@ from painters_utils.show import charts, figures
 from painters_utils.show.drawings import COLOURS, WIDE, Drawing, order_svg, stacks_svg
 from painters_utils.study import experiments
 from painters_utils.study.experiments import EXPERIMENTS, Experiment
+from workflow.findings import grid
 from workflow.findings.claims import FAILS, HOLDS, OPEN, UNMEASURED, Verdict, verdict_counts
 
 HOSTILE = '"><script>alert(1)</script> \u202etxt'
@@ -182,10 +183,10 @@ def verdicts() -> list[Verdict]:
 
 def test_every_verdict_is_drawn_once():
     found = verdicts()
-    [axis] = charts.verdict_grid(found).axes
+    [axis] = grid.verdict_grid(found).axes
     drawn = [text.get_text() for text in axis.texts]
     counts = verdict_counts(found)
-    assert {kind: drawn.count(charts.SIGNS[kind][0]) for kind in counts} == counts
+    assert {kind: drawn.count(grid.SIGNS[kind][0]) for kind in counts} == counts
     assert len(drawn) == len(found) == len(axis.patches)
     widths = [round(patch.get_width()) for patch in axis.patches]
     assert widths == [2 if one.preset == "both" else 1 for one in found], "without presets, over both columns"
@@ -194,8 +195,8 @@ def test_every_verdict_is_drawn_once():
 
 @pytest.mark.parametrize("kind", [HOLDS, FAILS, OPEN, UNMEASURED])
 def test_signs_of_verdicts_can_be_read(kind):
-    _, colour = charts.SIGNS[kind]
-    assert contrast(colour, tinted(colour, charts.TINT)) >= 4.5
+    _, colour = grid.SIGNS[kind]
+    assert contrast(colour, tinted(colour, grid.TINT)) >= 4.5
 
 
 def table(strategy: str = "skip") -> pd.DataFrame:
@@ -237,9 +238,9 @@ def test_the_other_charts_show_all_of_their_panels():
     lost = pd.DataFrame({"kept": [0.1, 0.9], "layout": [0.2, 0.3]})
     first = charts.roles_map({"MM-DiT": lost, "single": lost}).axes[0]
     assert [label.get_text() for label in first.get_yticklabels()] == ["kept overall", "layout kept"]
-    grid = charts.loops_map({"MM-DiT": pd.DataFrame([[1.0, 0.5], [0.2, 0.3]], index=[3, 5], columns=[2, 4])})
-    assert [text.get_text() for text in grid.axes[0].texts] == ["1.00", "0.50", "0.20", "0.30"]
-    assert [patch.get_x() for patch in grid.axes[0].patches] == [0.52, -0.48], "each row's best is boxed"
+    loops = charts.loops_map({"MM-DiT": pd.DataFrame([[1.0, 0.5], [0.2, 0.3]], index=[3, 5], columns=[2, 4])})
+    assert [text.get_text() for text in loops.axes[0].texts] == ["1.00", "0.50", "0.20", "0.30"]
+    assert [patch.get_x() for patch in loops.axes[0].patches] == [0.52, -0.48], "each row's best is boxed"
     alike = np.kron(np.eye(3), np.full((6, 6), 0.8)) + 0.1
     np.fill_diagonal(alike, 1)
     bands = {"MM-DiT": find_bands(alike)}
