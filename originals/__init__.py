@@ -1,1 +1,1 @@
-"""Models that others trained: found on the model hub, known without their weights, fitted on a machine, judged."""
+"""Pipelines of diffusers, most of them trained by others: found, known without their weights, loaded, judged."""

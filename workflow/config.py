@@ -13,9 +13,9 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
+from originals.words import check_prompts, check_prompts_of, reads_words
 from painters_utils.errors import InputError, unknown
 from painters_utils.models.model import Model
-from painters_utils.models.words import check_prompts, check_prompts_of, reads_words
 from painters_utils.paths import CONFIG, DATA, NOTEBOOKS, ROOT
 from painters_utils.study.experiments import EXPERIMENTS
 from painters_utils.study.settings import others_prompts

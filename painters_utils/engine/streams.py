@@ -1,7 +1,7 @@
 """Which part of a block's output is the image, which the text, told from one run through the blocks."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,14 +10,8 @@ from painters_utils.errors import InputError
 
 from .blocks import INPUTS
 
-
-class Placed(Protocol):
-    """A block that knows where it stands: (stack, position)."""
-
-    place: tuple[str, int]
-
-
-Taken = Sequence[tuple[Placed, dict[str, Any], Any]]  # blocks as they ran, with their inputs by name and their outputs
+# Blocks as they ran, each with a `place` (stack, position), their inputs by name and their outputs.
+Taken = Sequence[tuple[Any, dict[str, Any], Any]]
 
 
 def first_of(inputs: Mapping[str, Any], names: Sequence[str]) -> Any:

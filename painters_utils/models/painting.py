@@ -12,10 +12,9 @@ from tqdm.auto import tqdm
 
 from originals.machine import too_large
 from originals.skeleton import pipeline_kwargs
+from originals.words import check_prompts
 from painters_utils.engine.noise import noise_generator
 from painters_utils.errors import InputError, require_positive, unknown
-
-from .words import check_prompts
 
 
 def remember_texts(pipe: DiffusionPipeline) -> DiffusionPipeline:
@@ -105,11 +104,9 @@ def _not_a_number(width: int, height: int) -> Image.Image:
     """What stands where there is no picture: nobody should take it for a black one."""
     sign = Image.new("RGB", (width, height), (228, 224, 220))
     draw = ImageDraw.Draw(sign)
-    draw.line([(0, 0), (width, height)], fill=(200, 60, 50), width=max(1, width // 64))
-    draw.line([(0, height), (width, 0)], fill=(200, 60, 50), width=max(1, width // 64))
-    draw.text(
-        (width / 2, height / 2), "not finite", fill=(60, 20, 20), anchor="mm", stroke_width=2, stroke_fill="white"
-    )
+    for corners in ((0, 0, width, height), (0, height, width, 0)):
+        draw.line(corners, fill=(200, 60, 50), width=max(1, width // 64))
+    draw.text((width / 2, height / 2), "not finite", "black", anchor="mm", stroke_width=2, stroke_fill="white")
     return sign
 
 

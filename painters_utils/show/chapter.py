@@ -17,8 +17,6 @@ from .charts import kept_chart, kept_table, variant_labels
 from .drawings import order_svg
 from .figures import picture_dpi, picture_rows, say, show, show_table, wrapped
 
-# -- by hand ------------------------------------------------------------------------------------------------
-
 
 def example_band(studio: Studio, stack: str | None = None, band: list[int] | None = None) -> tuple[str, int, list[int]]:
     """A stack, its depth, and the band of it on which a chapter shows its change by hand.
@@ -47,9 +45,6 @@ def show_side_by_side(columns: Mapping[str, Sequence[Picture]], name: str, out: 
 def expect(statement: str, holds: bool, found: str = "") -> None:
     """Say whether what a chapter expects came out. If not, that is a finding too, and the notebook goes on."""
     say(f"Expected: {statement}. **{'As expected' if holds else 'Not as expected'}**{found and ': '}{found}.")
-
-
-# -- all variants -------------------------------------------------------------------------------------------
 
 
 def show_orders(variants: Sequence[Variant], name: str, out: str | Path) -> None:
@@ -144,9 +139,6 @@ def in_words(table: pd.DataFrame) -> str:
     table = once(table)
     rows = zip(variant_labels(table), table[["kept", "kept low", "kept high"]].to_numpy(), strict=True)
     return "\n".join(f"- **{label}** keeps {with_interval(*ends)}: {verdict(*ends[1:])}." for label, ends in rows)
-
-
-# -- each order once ----------------------------------------------------------------------------------------
 
 
 def once(table: pd.DataFrame) -> pd.DataFrame:

@@ -94,18 +94,11 @@ def loops_map(kept: Mapping[str, pd.DataFrame]) -> Figure:
     figure, axes = side_by_side((4.6 * len(kept), 3.2), [1] * len(kept))
     high = min(max(float(np.nanmax(values.to_numpy())) for values in kept.values()), 4)
     for axis, (stack, values) in zip(axes, kept.items(), strict=True):
-        drawn = axis.imshow(values.to_numpy(), cmap="viridis_r", vmin=0, vmax=high, aspect="auto")
-        for row, line in enumerate(values.to_numpy()):
-            for column, value in enumerate(line):
-                colour = "white" if value > 0.5 * high else "black"
-                axis.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8, color=colour)
-            best = int(np.nanargmin(line))
-            axis.add_patch(Rectangle((best - 0.48, row - 0.48), 0.96, 0.96, fill=False, ec=RED, lw=2.2))
-        axis.set_xticks(range(len(values.columns)), values.columns)
-        axis.set_yticks(range(len(values.index)), values.index)
+        sns.heatmap(values, vmin=0, vmax=high, cmap="viridis_r", annot=True, fmt=".2f", cbar=False, ax=axis)
+        for row, best in enumerate(np.nanargmin(values.to_numpy(), axis=1)):
+            axis.add_patch(Rectangle((best + 0.02, row + 0.02), 0.96, 0.96, fill=False, ec=RED, lw=2.2))
         axis.set(title=stack, xlabel="loops", ylabel="layers in parallel")
-        sns.despine(ax=axis, left=True, bottom=True)
-    figure.colorbar(drawn, ax=axes, label="rise of the denoising loss")
+    figure.colorbar(axes[-1].collections[0], ax=axes, label="rise of the denoising loss")
     return figure
 
 
@@ -139,13 +132,12 @@ def roles_map(damage: Mapping[str, pd.DataFrame]) -> Figure:
     widths = [max(len(values), 6) for values in damage.values()]
     figure, axes = side_by_side((9.5, 0.36 * len(scores) + 1.3), widths)
     for axis, (stack, values) in zip(axes, damage.items(), strict=True):
-        lost = values[scores].to_numpy().T
-        drawn = axis.imshow(lost, cmap="magma_r", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
-        axis.set_yticks(range(len(scores)), [NAMES[score] for score in scores] if axis is axes[0] else [])
+        names = [NAMES[score] for score in scores] if axis is axes[0] else []
+        lost, every = values[scores].to_numpy().T, 5 if len(values) > 12 else 1
+        sns.heatmap(lost, vmin=0, vmax=1, cmap="magma_r", cbar=False, ax=axis, xticklabels=every, yticklabels=names)
+        axis.tick_params("x", rotation=0)
         axis.set(title=stack, xlabel="layer skipped")
-        axis.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-        sns.despine(ax=axis, left=True, bottom=True)
-    figure.colorbar(drawn, ax=axes, label="lost")
+    figure.colorbar(axes[-1].collections[0], ax=axes, label="lost")
     return figure
 
 

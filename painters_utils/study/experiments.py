@@ -68,9 +68,6 @@ def experiment(name: str) -> Experiment:
     return rows[name]
 
 
-# -- what they paint ----------------------------------------------------------------------------------------
-
-
 def in_presets(
     strategy: str, model: Model, bands: Bands, presets: Sequence[str] = PRESETS, stack: str | None = None,
     band: list[int] | None = None, **options: Any,

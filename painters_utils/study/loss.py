@@ -33,9 +33,8 @@ class Loss:
     @property
     def taken_on(self) -> str:
         """What the loss is taken on: "32 unseen scenes", "6 pictures of its own"."""
-        if self.studio.model.mini:
-            return f"{self.scenes} unseen scenes"
-        return f"{min(self.scenes, len(self.studio.prompts) * len(self.studio.seeds))} pictures of its own"
+        own = min(self.scenes, len(self.studio.prompts) * len(self.studio.seeds))
+        return f"{self.scenes} unseen scenes" if self.studio.model.mini else f"{own} pictures of its own"
 
     @cached_property
     def pictures(self) -> Scenes | OwnPictures:

@@ -7,7 +7,6 @@ Two scorers give them: the checker reads minis' pictures (`measure/world.py`), j
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-import numpy as np
 import pandas as pd
 
 from painters_utils.measure.intervals import interval
@@ -96,8 +95,3 @@ def verdict(low: float, high: float) -> str:
     if high < CATASTROPHIC:
         return "catastrophic"
     return "tolerable" if low >= CATASTROPHIC else "between tolerable and catastrophic"
-
-
-def kept_more_than(table: pd.DataFrame, share: float) -> np.ndarray:
-    """Which variants keep more than a share with 95 % certainty: (variants,) bool."""
-    return (table["kept low"] > share).to_numpy()

@@ -89,9 +89,6 @@ def variant_name(strategy: str, **options: Any) -> str:
     return f"{name} {over}".strip()
 
 
-# -- the article's ------------------------------------------------------------------------------------------
-
-
 @cache
 def article_table() -> dict[str, dict[str, list[dict]]]:
     """The author's orders by family and stack, as data/article.yaml has them."""
@@ -122,9 +119,6 @@ def article_variants(model: Model, strategies: Collection[str] = tuple(STRATEGIE
             check_order(order, variant.depth, stack)
             variants.append(replace(variant, order=order))
     return variants
-
-
-# -- matched ------------------------------------------------------------------------------------------------
 
 
 def matched_bands(similarity: np.ndarray, share: float = SHARE) -> dict[str, list[int]]:
@@ -189,9 +183,6 @@ def on_stack(variants: Sequence[Variant], stack: str | None) -> list[Variant]:
     return [variant for variant in variants if stack in (None, variant.stack)]
 
 
-# -- along the depth ----------------------------------------------------------------------------------------
-
-
 def sweep_variants(depths: Mapping[str, int], strategy: str, shares: Sequence[float], **options: Any) -> list[Variant]:
     """The paper's sweep: the strategy on ever larger middles of each stack, about `shares` of it."""
     variants = []
@@ -223,9 +214,6 @@ def neighbour_swaps(
         ]
         for stack, depth in depths.items()
     }
-
-
-# -- controls -----------------------------------------------------------------------------------------------
 
 
 def control_variants(

@@ -9,7 +9,6 @@ from painters_utils.study.scores import (
     LEAST_REACH,
     NAMES,
     SCORES,
-    kept_more_than,
     reach,
     scale,
     summarise,
@@ -113,7 +112,6 @@ def test_verdicts_follow_from_the_interval():
     assert verdict(0.1, 0.4) == "catastrophic"
     assert verdict(0.5, 0.9) == "tolerable"
     assert "between" in verdict(0.4, 0.6)
-    assert kept_more_than(pd.DataFrame({"kept low": [0.91, 0.9, 0.2]}), 0.9).tolist() == [True, False, False]
 
 
 def test_every_score_has_a_name():

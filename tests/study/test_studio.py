@@ -13,8 +13,7 @@ from painters_utils.errors import InputError
 from painters_utils.measure.world import CheckerScorer
 from painters_utils.paths import DATA, ROOT
 from painters_utils.show.chapter import how_scored
-from painters_utils.study import recordings as recordings_module
-from painters_utils.study import studio as studio_module
+from painters_utils.study import recordings as recordings_module, studio as studio_module
 from painters_utils.study.scores import CHECKED, COMPARED
 
 PROMPTS = ["a green balloon on a gray background", "two red apples on a blue background", "a dog on a white background"]

@@ -16,7 +16,7 @@ from painters_utils.measure.intervals import interval, interval_of_draws
 from painters_utils.models.model import Model
 from painters_utils.study.experiments import Experiment, experiment, in_presets
 from painters_utils.study.recordings import SEEDS, similarity_by_stack, streams_by_stack
-from painters_utils.study.scores import NAMES, kept_more_than
+from painters_utils.study.scores import NAMES
 from painters_utils.study.studio import Studio
 from painters_utils.study.variants import Variant, article_variants, single_skips
 
@@ -248,7 +248,7 @@ def spared(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> 
     """The share of layers that can each be skipped almost for nothing."""
     if lacking := evidence.lacks("12_layer_by_layer"):
         return unmeasured(f"share of layers that can each be skipped ({lacking})")
-    share = float(kept_more_than(pd.concat(evidence.alone.values()), SPARED).mean())
+    share = float((pd.concat(evidence.alone.values())["kept low"] > SPARED).mean())
     return compare("share of layers that can each be skipped", (share,) * 3, test["is"], test["than"])
 
 
