@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from painters_utils.engine.bands import Bands
 from painters_utils.engine.describe import short
 from painters_utils.measure.intervals import with_interval
 from painters_utils.models.painting import Picture
@@ -15,7 +17,7 @@ from painters_utils.study.variants import Variant
 
 from .charts import kept_chart, kept_table, variant_labels
 from .drawings import order_svg
-from .figures import picture_dpi, picture_rows, say, show, show_table, wrapped
+from .figures import heatmaps, picture_dpi, picture_rows, say, show, show_table, wrapped
 
 
 def example_band(studio: Studio, stack: str | None = None, band: list[int] | None = None) -> tuple[str, int, list[int]]:
@@ -161,3 +163,45 @@ def by_stack(variants: Sequence[Variant]) -> Mapping[str, list[Variant]]:
     """The variants of each stack, in their order."""
     stacks = dict.fromkeys(variant.stack for variant in variants)
     return {stack: [variant for variant in variants if variant.stack == stack] for stack in stacks}
+
+
+def mean_of_pairs(similarity: np.ndarray) -> float:
+    """The mean similarity of two layers; of a layer with itself it is 1, and left out."""
+    return float(similarity[~np.eye(len(similarity), dtype=bool)].mean())
+
+
+def show_similarity(
+    matrices: Mapping[str, np.ndarray], name: str, out: str | Path, caption: str, unit: str = "cosine",
+    bands: Mapping[str, Bands] | None = None,
+) -> None:  # fmt: skip
+    """Similarity matrices side by side; what two layers have on average is said below them, bands where given."""
+    told = "; ".join(f"{title} {mean_of_pairs(matrix):.2f}" for title, matrix in matrices.items())
+    told = f"Two different layers have on average: {told}."
+    if bands:
+        told = "; ".join(f"{title}: {spans(found)}" for title, found in bands.items()) + "."
+    show(
+        heatmaps(matrices, bands, unit),
+        name,
+        out=out,
+        caption=f"{caption} {told}",
+        alt=f"{len(matrices)} heat map{'s' * (len(matrices) > 1)}. {caption} {told}",
+    )
+
+
+def spans(found: Bands) -> str:
+    """ "first 0–18, last 19–23"."""
+    return ", ".join(f"{band.name} {band.span[0]}–{band.span[1]}" for band in found.bands)
+
+
+def show_baseline(studio: Studio, name: str, out: str | Path) -> None:
+    """The untouched model's pictures: a column for each prompt, a row for each seed."""
+    pictures, model = studio.pictures(), studio.model
+    size = " × ".join(map(str, pictures[0].image.size))
+    show(
+        picture_rows({f"seed {s}": [p for p in pictures if p.seed == s] for s in studio.seeds}, titles=studio.shown),
+        name,
+        out=out,
+        dpi=picture_dpi(pictures),
+        caption=f"Pictures of the untouched {model.title}: {model.steps} steps, {size} px. None was picked.",
+        alt=f"Grid of {len(pictures)} pictures painted by {model.title} for the prompts: {'; '.join(studio.shown)}.",
+    )

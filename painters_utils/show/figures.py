@@ -22,7 +22,6 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
-from scipy.cluster.hierarchy import dendrogram
 
 from painters_utils.files import write_whole
 from painters_utils.paths import ROOT
@@ -206,13 +205,4 @@ def heatmaps(
                 path_effects=[withStroke(linewidth=2.5, foreground="#333")],
             )  # fmt: skip
     figure.colorbar(drawn, ax=axes, label=f"{unit} similarity".strip(), shrink=0.9)
-    return figure
-
-
-def draw_dendrograms(bands: Mapping[str, "Bands"]) -> Figure:
-    """The tree of merges behind each set of bands: the lower two layers join, the more alike they are."""
-    figure, axes = plt.subplots(len(bands), 1, figsize=(9, 2.4 * len(bands)), squeeze=False, layout="constrained")
-    for axis, (title, found) in zip(axes[:, 0], bands.items(), strict=True):
-        dendrogram(found.linkage, ax=axis, color_threshold=0, above_threshold_color=BLUE, leaf_font_size=8)
-        axis.set(title=title, xlabel="layer", ylabel="distance (1 − cosine)")
     return figure

@@ -122,44 +122,24 @@ def in_sweep(
 BAND = {"band": [2, 5]}
 EXPERIMENTS: list[Experiment] = [
     Experiment("identity", "every layer once, in order", example={}),
-    Experiment(
-        "skip", "a band is left out: are all layers necessary?", "05_skip", "Are all layers necessary?",
-        "#0072B2", "o", BAND, in_presets,
-    ),
-    Experiment(
-        "middle_repeat", "one layer stands in for all of the band: do they do the same?", "06_repeat",
-        "Do they all do the same?", "#D55E00", "X", BAND, in_presets,
-    ),
-    Experiment(
-        "reverse", "the band runs backwards: does the order matter?", "07_reverse", "Does the order matter?",
-        "#E69F00", "^", BAND, in_presets,
-    ),
-    Experiment(
-        "random_order", "the band is shuffled: is any order as good?", "08_random_order", "Is any order as good?",
-        "#CC79A7", "D", BAND | {"seed": 1}, random_draws,
-    ),
-    Experiment(
-        "parallel", "the band's layers all see the same canvas, and what they return is averaged", "09_parallel",
-        "Can they run in parallel?", "#009E73", "s", BAND, in_presets,
-    ),
-    Experiment(
-        "looped_parallel", "run in parallel and fed back into themselves, here three times", "10_looped_parallel",
-        "Does looping help?", "#56B4E9", "P", BAND | {"loops": 3}, in_presets,
-    ),
-    Experiment(
-        "edges", "layers are removed at the ends of a stack and just before a band", "11_edges",
-        "What do the layers at the edges do?", build=edge_variants,
-    ),
-    Experiment(
-        "layer_by_layer", "each layer is skipped on its own", "12_layer_by_layer", "Which layer carries what?",
-        build=lambda model, _: sum(single_skips(model.depths).values(), []),
-    ),
-    Experiment(
-        "sweep", "every strategy on ever larger middles of each stack", "13_sweep", "Which change harms least?",
-        build=in_sweep,
-    ),
-    Experiment(
-        "controls", "layers summed, random bands, one stream, some steps", "14_controls",
-        "What the damage is made of", build=control_variants,
-    ),
+    Experiment("skip", "a band is left out: are all layers necessary?", "05_skip", "Are all layers necessary?",
+               "#0072B2", "o", BAND, in_presets),
+    Experiment("middle_repeat", "one layer stands in for all of the band: do they do the same?", "06_repeat",
+               "Do they all do the same?", "#D55E00", "X", BAND, in_presets),
+    Experiment("reverse", "the band runs backwards: does the order matter?", "07_reverse", "Does the order matter?",
+               "#E69F00", "^", BAND, in_presets),
+    Experiment("random_order", "the band is shuffled: is any order as good?", "08_random_order",
+               "Is any order as good?", "#CC79A7", "D", BAND | {"seed": 1}, random_draws),
+    Experiment("parallel", "the band's layers all see the same canvas, and what they return is averaged",
+               "09_parallel", "Can they run in parallel?", "#009E73", "s", BAND, in_presets),
+    Experiment("looped_parallel", "run in parallel and fed back into themselves, here three times",
+               "10_looped_parallel", "Does looping help?", "#56B4E9", "P", BAND | {"loops": 3}, in_presets),
+    Experiment("edges", "layers are removed at the ends of a stack and just before a band", "11_edges",
+               "What do the layers at the edges do?", build=edge_variants),
+    Experiment("layer_by_layer", "each layer is skipped on its own", "12_layer_by_layer", "Which layer carries what?",
+               build=lambda model, _: sum(single_skips(model.depths).values(), [])),
+    Experiment("sweep", "every strategy on ever larger middles of each stack", "13_sweep",
+               "Which change harms least?", build=in_sweep),
+    Experiment("controls", "layers summed, random bands, one stream, some steps", "14_controls",
+               "What the damage is made of", build=control_variants),
 ]  # fmt: skip

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -28,43 +28,33 @@ class Store:
         self.folder = folder
 
     def pictures(self, key: object, compute: Callable[[], list[Picture]]) -> list[Picture]:
-        """The pictures under a key."""
+        """Pictures of one size, with their prompts and seeds and whether they are finite."""
         try:
-            return read_pictures(self.path(key))
+            with np.load(self.path(key), allow_pickle=False) as file:
+                rows = zip(json.loads(str(file["about"])), file["pixels"], strict=True)
+                return [Picture(prompt, seed, Image.fromarray(image), finite) for (prompt, seed, finite), image in rows]
         except DAMAGED:
-            write_pictures(self.path(key), pictures := compute())
-            return pictures
+            pictures = compute()
+        about = json.dumps([[picture.prompt, picture.seed, picture.finite] for picture in pictures])
+        self.write(key, pixels=np.stack([np.asarray(picture.image) for picture in pictures]), about=about)
+        return pictures
 
     def table(self, key: object, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-        """The table under a key."""
+        """A table of numbers and text."""
         try:
             with np.load(self.path(key), allow_pickle=False) as file:
                 return pd.DataFrame(json.loads(str(file["columns"])))
         except DAMAGED:
             columns = {str(name): values.tolist() for name, values in compute().items()}
-            write(self.path(key), columns=json.dumps(columns))
-            return pd.DataFrame(columns)
+        self.write(key, columns=json.dumps(columns))
+        return pd.DataFrame(columns)
+
+    def write(self, key: object, **arrays: object) -> None:
+        """One .npz of plain numbers and text; it appears whole or not at all."""
+        with write_whole(self.path(key)) as unfinished, open(unfinished, "wb") as file:
+            np.savez_compressed(file, **arrays)
 
     def path(self, key: object) -> Path:
         """Where a key's file lies, there or not."""
         name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
         return self.folder / f"{name}.npz"
-
-
-def write(path: Path, **arrays: object) -> None:
-    """One .npz of plain numbers and text; it appears whole or not at all."""
-    with write_whole(path) as unfinished, open(unfinished, "wb") as file:
-        np.savez_compressed(file, **arrays)
-
-
-def write_pictures(path: Path, pictures: Sequence[Picture]) -> None:
-    """Pictures of one size with their prompts, seeds and whether they are finite."""
-    about = json.dumps([[p.prompt, p.seed, p.finite] for p in pictures])
-    write(path, pixels=np.stack([np.asarray(p.image) for p in pictures]), about=about)
-
-
-def read_pictures(path: Path) -> list[Picture]:
-    """What `write_pictures` wrote; one of DAMAGED if it is missing or damaged."""
-    with np.load(path, allow_pickle=False) as file:
-        rows = zip(json.loads(str(file["about"])), file["pixels"], strict=True)
-        return [Picture(prompt, seed, Image.fromarray(image), finite) for (prompt, seed, finite), image in rows]

@@ -35,9 +35,7 @@ from .settings import shown_prompts, wanted_judges
 from .store import Store
 from .variants import Bands, Variant
 
-ABOUT = (
-    "name", "stack", "strategy", "preset", "place", "share", "words", "slip", "combine", "affected", "steps",
-)  # fmt: skip
+ABOUT = ("name", "stack", "strategy", "preset", "place", "share", "words", "slip", "combine", "affected", "steps")
 FLOOR_SHIFTS = 5  # chance: baseline pictures of that many other prompts in the place of a prompt's own
 
 

@@ -246,7 +246,6 @@ def test_the_other_charts_show_all_of_their_panels():
     bands = {"MM-DiT": find_bands(alike)}
     boxed = figures.heatmaps({"MM-DiT": alike}, bands).axes[0]
     assert len(boxed.patches) == len(bands["MM-DiT"].bands) == 3
-    assert len(figures.draw_dendrograms(bands).axes) == 1
     picture = Picture("a red dog", 0, Image.new("RGB", (96, 96), "red"))
     rows = figures.picture_rows({"untouched": [picture] * 2, "skip": [picture] * 2}, titles=["a $ b", "c"])
     assert len(rows.axes) == 4 and figures.picture_dpi([picture]) == figures.PICTURE_DPI
