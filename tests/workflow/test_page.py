@@ -301,6 +301,11 @@ def test_a_study_of_fewer_notebooks_and_one_model_has_a_page_of_what_there_is(tm
     assert all((tmp_path / "report" / link).exists() for link in found.files), "no link to what did not run"
 
 
+def test_a_study_whose_findings_did_not_run_has_a_page(tmp_path):
+    study = dataclasses.replace(made_up(tmp_path, ["sd3-mini"], ["05_skip"]), closing={})
+    assert Page(build.build_page(study).read_text()).links == ["how", "models", "skip", "costs", "notebooks", "rerun"]
+
+
 def test_an_experiment_is_a_row_and_a_notebook(tmp_path, monkeypatch):
     row = Experiment("every_other", "every other layer is left out", "17_every_other", "Is every other layer enough?")
     monkeypatch.setattr(experiments, "EXPERIMENTS", [*EXPERIMENTS, row])
