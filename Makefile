@@ -37,7 +37,7 @@ report: $(VENV)/ready $(if $(ON),$(VENV)/cluster) ## Run the study and write rep
 	@$(RUN) -m workflow.run --profile "$(PROFILE)" --cores "$(CORES)" \
 		$(if $(MODELS),--models $(MODELS)) $(if $(SEEDS),--seeds "$(SEEDS)") \
 		$(if $(SUITE),--suite "$(SUITE)") $(if $(STEPS),--steps "$(STEPS)") $(if $(OUT),--out "$(OUT)") \
-		$(if $(ON),--on "$(ON)") \
+		$(if $(ON),--on "$(ON)") $(if $(VERBOSE),--verbose) \
 		$(if $(DTYPE),--dtype "$(DTYPE)") $(if $(DEVICE),--device "$(DEVICE)") $(if $(OFFLOAD),--offload "$(OFFLOAD)") \
 		$(if $(QUANTIZE),--quantize "$(QUANTIZE)") $(if $(BATCH),--batch "$(BATCH)")
 

@@ -10,6 +10,9 @@ import json
 import sys
 from pathlib import Path
 
+from diffusers.utils import logging as of_diffusers
+from transformers.utils import logging as of_transformers
+
 from painters_utils.errors import InputError
 from painters_utils.files import write_whole
 from painters_utils.models.model import Model
@@ -42,6 +45,8 @@ def main(arguments: list[str] | None = None) -> None:
     add_parameters(parser)
     args = parser.parse_args(arguments)
     end_with(args.parent)
+    for logging in (of_diffusers, of_transformers):
+        logging.disable_progress_bar()  # a line for every part that is loaded
     try:
         made = prepare(**read_parameters(args.parameter))
         with write_whole(args.target) as unfinished:

@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
         if args.on is not None and args.cores != "all":
             raise InputError(f"cores is {args.cores!r}: with ON the profile's set-threads says it")
         # gpu: on one machine, notebooks that need the GPU take turns.
-        where = ["--cores", args.cores, "--resources", "gpu=1", "--quiet", "all"]
+        where = ["--cores", args.cores, "--resources", "gpu=1", *([] if args.verbose else ["--quiet", "all"])]
         if args.on is not None:
             where = cluster.find_options(args.on, study.out)
         if errors := show_plans(study, elsewhere=args.on is not None):
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
         full = "the disk is full and " if shutil.disk_usage(study.out).free < 2**20 else ""
         sys.exit(
             f"error: {full}the study is not complete; what it has finished is kept, and the same command goes on from "
-            f"there (Snakemake's words: {from_root(study.out)}/.snakemake/log/)"
+            "there (VERBOSE=1 lets Snakemake say what it does)"
         )
     print(f"the report: {from_root(study.page)}")
 
@@ -77,6 +77,7 @@ def read_arguments(arguments: list[str] | None, program: str, about: str) -> tup
     parser.add_argument("--steps", help="denoising steps")
     parser.add_argument("--cores", default="all", help="processor cores to use, of this machine")
     parser.add_argument("--on", metavar="CLUSTER", help="run there: slurm, or a folder with a Snakemake profile")
+    parser.add_argument("--verbose", action="store_true", help="let Snakemake say what it does, and why")
     parser.add_argument("--out", help="folder for everything that is made (default: results/PROFILE/)")
     for name in HowLoaded.model_fields:
         parser.add_argument(f"--{name}", help="how models are loaded, see config.yaml")

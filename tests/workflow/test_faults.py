@@ -89,9 +89,10 @@ LONG = 1200  # seconds: nothing here takes as long, but a busy machine is slow
 def checkout(tmp_path_factory) -> Path:
     """A checkout with a study of three little notebooks and a little page."""
     root = tmp_path_factory.mktemp("checkout")
-    for name in ("painters_utils", "miniworld", "originals", "benchmarks", "data", "requirements.txt"):
+    for name in ("data", "requirements.txt"):
         (root / name).symlink_to(ROOT / name)
-    shutil.copytree(ROOT / "workflow", root / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("painters_utils", "miniworld", "originals", "benchmarks", "workflow"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     (root / "workflow/page/template/page.html.j2").write_text(PAGE)
     (root / "workflow/prepare.py").write_text(PREPARE)
     (root / "config.yaml").write_text(yaml.safe_dump(yaml.safe_load((ROOT / "config.yaml").read_text()) | SMALL))
