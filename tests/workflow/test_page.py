@@ -31,6 +31,7 @@ from workflow import execute
 from workflow.config import Notebook, Study, load_study
 from workflow.findings.claims import PRESETS, load_claims
 from workflow.page import build
+from workflow.page.__main__ import main
 
 SEEN, READ, CLOSING = ["01_models", "03_similarity", "04_clustering"], "02_checker", "15_findings"
 TRIED = [row.notebook for row in EXPERIMENTS if row.notebook]
@@ -299,6 +300,15 @@ def test_a_study_of_fewer_notebooks_and_one_model_has_a_page_of_what_there_is(tm
     assert ("keeps 0.08" in section(page, "found")) == ("12_layer_by_layer" in notebooks)
     assert "run backwards" not in section(page, "found")
     assert all((tmp_path / "report" / link).exists() for link in found.files), "no link to what did not run"
+
+
+def test_what_is_missing_ends_the_command_in_one_line(tmp_path):
+    study = made_up(tmp_path, ["sd3-mini"], ["05_skip"])
+    (study.out / "sd3-mini/05_skip.json").unlink()
+    with pytest.raises(InputError, match="05_skip .*run that notebook first"):
+        build.build_page(study)
+    with pytest.raises(SystemExit, match="error: unknown profile 'defualt': choose one of default"):
+        main(["defualt"])
 
 
 def test_a_study_whose_findings_did_not_run_has_a_page(tmp_path):
