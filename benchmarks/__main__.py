@@ -1,19 +1,20 @@
-"""`make bench`: run every benchmark, print the table, and keep the numbers for the report and the README.
+"""`make bench`: run every benchmark, print the table, and keep the numbers for the report and docs/costs.md.
 
-    python -m benchmarks            writes benchmarks/results/<machine>.json and the README's table
-    python -m benchmarks --quick    do they all run? Tiny settings, nothing kept
+python -m benchmarks            writes benchmarks/results/<machine>.json and the table of docs/costs.md
+python -m benchmarks --quick    do they all run? Tiny settings, nothing kept
 """
 
 import argparse
 import json
 import re
 
-from painters_utils.models.catalog import ROOT
-from .costs import RESULTS, cost_table
+from painters_utils.paths import ROOT
 
 from . import batching, cores, cost, growth, recorder, speed
+from .costs import RESULTS, cost_table
 from .timing import machine, show
 
+PAGE = ROOT / "docs/costs.md"
 BENCHMARKS = {  # and their tiny settings
     cost: dict(model="sd3-mini", batch=1, steps=1, repeats=1),
     batching: dict(steps=1, repeats=1),
@@ -42,15 +43,14 @@ def main() -> None:
 
 
 def keep(found: dict) -> None:
-    """The machine's file, and the rows with a goal as the README's table."""
+    """The machine's file, and the rows with a goal as the table of docs/costs.md."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{found['machine']['name']}.json"
     path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     table = cost_table([row for row in found["rows"] if row["goal"]]).drop(columns="note").to_markdown(index=False)
     about = "{processor}, {cores} cores, torch {torch}".format(**found["machine"])
-    readme = ROOT / "README.md"
     text = f"<!-- bench -->\n{table}\n\n*{about}*\n<!-- /bench -->"
-    readme.write_text(re.sub(r"<!-- bench -->.*<!-- /bench -->", lambda _: text, readme.read_text(), flags=re.S))
+    PAGE.write_text(re.sub(r"<!-- bench -->.*<!-- /bench -->", lambda _: text, PAGE.read_text(), flags=re.S))
 
 
 if __name__ == "__main__":

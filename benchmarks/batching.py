@@ -7,10 +7,11 @@ The prompts of the default study, its own steps, number type and batch; only the
 
 from typing import Annotated
 
-from painters_utils.models.catalog import call_settings
+from painters_utils.models.loading import load_pipeline
+from painters_utils.models.model import Model
+from painters_utils.models.painting import paint, remember_texts
+from painters_utils.study.studio import Studio
 from workflow.config import load_study
-from painters_utils.models.pipelines import load_pipeline, paint, remember_texts
-from painters_utils.study.studio import Studio, default_dtype
 
 from .timing import Found, command, ratio, take_turns
 
@@ -20,16 +21,15 @@ def measure(
     steps: Annotated[int, "denoising steps (0: the study's own)"] = 0,
     repeats: Annotated[int, "repetitions of each"] = 5,
 ) -> Found:
-    study = load_study()
-    call = call_settings(model, num_inference_steps=steps or study.steps)
-    studio = Studio(model, study.prompts, [0], "results", suite=study.suite)
-    pipe = remember_texts(load_pipeline(model, dtype=default_dtype()))
-    together = lambda: paint(pipe, studio.prompts, [0], batch=studio.batch, **call)  # noqa: E731
-    alone = lambda: [paint(pipe, [prompt], [0], **call) for prompt in studio.prompts]  # noqa: E731
+    settings = load_study().settings
+    named = Model.named(model, steps=steps or settings.steps)
+    prompts = Studio(named, settings.prompts, [0], "results", suite=settings.suite).prompts
+    pipe = remember_texts(load_pipeline(named))
+    together = lambda: paint(pipe, prompts, [0], batch=named.loading.batch, **named.call)  # noqa: E731
+    alone = lambda: [paint(pipe, [prompt], [0], **named.call) for prompt in prompts]  # noqa: E731
     seconds = take_turns({"alone": alone, "together": together}, repeats)
     gained = [a / b for a, b in zip(seconds["alone"], seconds["together"], strict=True)]
-    count = len(studio.prompts)
-    note = f"{model}, {count} prompts, {call['num_inference_steps']} steps, {studio.dtype}".replace("torch.", "")
+    note = f"{model}, {len(prompts)} prompts, {named.steps} steps, {named.loading.dtype}"
     what = "pictures a second with all prompts in a batch, relative to one at a time"
     return [ratio("batch", what, gained, ("≥", 2), note)], []
 

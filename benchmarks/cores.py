@@ -15,9 +15,10 @@ from typing import Annotated
 
 import torch
 
-from workflow.config import load_study
+from painters_utils.models.model import Model
 from painters_utils.study.studio import Studio
 from painters_utils.study.variants import custom_variant
+from workflow.config import load_study
 
 from .timing import Found, command, ratio, take_turns
 
@@ -57,14 +58,15 @@ def score_variant(draw: int, threads: int, *settings: str | int) -> None:
     """Paint and score one variant, in a process that keeps the model and its baseline."""
     torch.set_num_threads(threads)
     studio = loaded(*settings)
-    stack, depth = next(iter(studio.depths.items()))
+    stack, depth = next(iter(studio.model.depths.items()))
     studio.scores(custom_variant(stack, depth, "random_order", band=[1, depth - 2], seed=draw))
 
 
 @cache
 def loaded(model: str, steps: int, folder: str) -> Studio:
-    study = load_study()
-    return Studio(model, study.prompts, [0], folder, steps=steps or study.steps, suite=study.suite)
+    settings = load_study().settings
+    named = Model.named(model, steps=steps or settings.steps)
+    return Studio(named, settings.prompts, [0], folder, suite=settings.suite)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,12 @@ from typing import Annotated
 
 import torch
 
-from painters_utils import call_settings, load_pipeline
-from painters_utils.engine.orders import layer_order
+from painters_utils.engine.rearrange import layer_order
 from painters_utils.engine.recorder import record_activations
 from painters_utils.engine.stacks import find_stacks
 from painters_utils.engine.strategies import build_order, middle_band
+from painters_utils.models.loading import load_pipeline
+from painters_utils.models.model import Model
 
 from .timing import Found, command, one_thread, ratio, take_turns, within
 
@@ -26,12 +27,13 @@ def measure(
     steps: Annotated[int, "denoising steps a call"] = 4,
     repeats: Annotated[int, "repetitions of each"] = 100,
 ) -> Found:
-    pipe, call = load_pipeline(model), call_settings(model, num_inference_steps=steps)
+    named = Model.named(model, steps=steps)
+    pipe = load_pipeline(named)
     depths = {stack: len(blocks) for stack, blocks in find_stacks(pipe.transformer).items()}
     identity = {stack: build_order("identity", depth) for stack, depth in depths.items()}
     backwards = {stack: build_order("reverse", depth, middle_band(depth, 1)) for stack, depth in depths.items()}
     prompts = ["a red dog wearing a blue hat"] * batch
-    paint = lambda: pipe(prompts, generator=torch.Generator().manual_seed(0), **call)  # noqa: E731
+    paint = lambda: pipe(prompts, generator=torch.Generator().manual_seed(0), **named.call)  # noqa: E731
     contexts = {
         "untouched": nullcontext,
         "identity": lambda: layer_order(pipe.transformer, identity),

@@ -1,4 +1,4 @@
-"""What the benchmarks found: their numbers as a table, a chart and sentences, for terminal, README and page.
+"""What the benchmarks found: their numbers as a table, a chart and sentences, for terminal, docs and page.
 
 `python -m benchmarks` writes a file for each machine, benchmarks/results/<machine>.json:
 - `machine`: name, processor, cores, torch, the accelerator if there is one, and how busy the machine was;

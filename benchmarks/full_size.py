@@ -20,14 +20,15 @@ from statistics import median
 import torch
 from torch import nn
 
-from .costs import RESULTS
-from painters_utils.errors import InputError
-from painters_utils.engine.orders import layer_order
+from painters_utils.engine.rearrange import layer_order
 from painters_utils.engine.recorder import record_activations
 from painters_utils.engine.stacks import find_stacks
 from painters_utils.engine.strategies import build_order
+from painters_utils.errors import InputError
+from painters_utils.models.model import Model
 from painters_utils.study.variants import article_variants
 
+from .costs import RESULTS
 from .originals import ORIGINALS, Original, denoising, with_random_weights
 from .timing import DEVICE, machine, ratio, show, take_turns, within
 
@@ -62,7 +63,7 @@ def main() -> None:
 
 def check_orders(original: Original) -> int:
     """Lay every order of the article over the real configuration, which has no weights; returns how many fit."""
-    transformer, variants = original.build(), article_variants(original.mini)
+    transformer, variants = original.build(), article_variants(Model.named(original.mini))
     for variant in variants:
         with layer_order(transformer, {variant.stack: variant.order}):
             pass

@@ -11,10 +11,11 @@ from typing import Annotated
 import numpy as np
 
 from miniworld.suite import article_prompts
-from painters_utils.show.chapter import bands_to_change, verdict
-from painters_utils.measure.pictures import two_level_interval
+from painters_utils.measure.intervals import interval
+from painters_utils.models.model import Model
+from painters_utils.study.experiments import experiment
+from painters_utils.study.scores import verdict
 from painters_utils.study.studio import Studio
-from painters_utils.study.variants import plan
 
 from .timing import Found, command, row
 
@@ -26,10 +27,10 @@ def measure(
     suite: Annotated[int, "prompts of each task"] = 10,
     draws: Annotated[int, "smaller sets drawn of each size"] = 40,
 ) -> Found:
-    out = f"results/precision/{model}"
-    studio = Studio(model, article_prompts(), [0], out, suite=suite)
-    bands = bands_to_change(model, studio.shown, out, **studio.call)
-    variants = [v for strategy in STRATEGIES for v in plan(model, strategy, bands, ["matched"])]
+    named = Model.named(model)
+    studio = Studio(named, article_prompts(), [0], f"results/precision/{model}", suite=suite)
+    rows_of = [experiment(strategy) for strategy in STRATEGIES]
+    variants = [v for row_of in rows_of for v in row_of.variants(named, studio.bands, presets=["matched"])]
     kept = [studio.scaled(variant).groupby("prompt")["kept"].mean() for variant in variants]
     most = len(kept[0])
     rng = np.random.default_rng(0)
@@ -37,10 +38,10 @@ def measure(
     for count in sorted({*range(6, most, 9), most}):
         widths, same = [], []
         for values in kept:
-            whole = two_level_interval(values, values.index)
+            whole = interval(values, values.index)
             for _ in range(draws):
                 some = values.iloc[rng.choice(most, count, replace=False)]
-                _, low, high = two_level_interval(some, some.index, draws=400)
+                _, low, high = interval(some, some.index, draws=400)
                 widths.append(high - low)
                 same.append(verdict(low, high) == verdict(*whole[1:]))
         note = f"{len(variants)} variants; the verdict of all {most} prompts in {np.mean(same):.0%} of the draws"

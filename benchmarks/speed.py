@@ -12,8 +12,8 @@ from typing import Annotated
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from painters_utils import call_settings, load_pipeline
-from painters_utils.models.catalog import ROOT, model_row, model_table
+from painters_utils.models.loading import load_pipeline
+from painters_utils.models.model import Model, model_table
 
 from .timing import DEVICE, Found, command, ratio, take_turns
 
@@ -28,12 +28,11 @@ def measure(
     repeats: Annotated[int, "repetitions of each"] = 5,
 ) -> Found:
     minis = [name for name, row in model_table().items() if row.get("mini")]
-    names = [name for name in minis if (ROOT / model_row(name)["path"] / "scores.json").exists()]
     rows = []
-    for name in names if model == "all" else [model]:
-        call = call_settings(name, num_inference_steps=steps or None)
+    for name in minis if model == "all" else [model]:
         for dtype, label in ((torch.float32, "fp32"), (torch.bfloat16, "bf16")):
-            pipe = load_pipeline(name, dtype=dtype)
+            named = Model.named(name, steps=steps or None, dtype=str(dtype).removeprefix("torch."))
+            pipe, call = load_pipeline(named), named.call
             paint = lambda: pipe([PROMPT] * pictures, generator=torch.Generator().manual_seed(0), **call)  # noqa: B023, E731
             with FlopCounterMode(display=False) as counter:
                 paint()
@@ -43,7 +42,7 @@ def measure(
             rate = [counter.get_total_flops() / once for once in seconds["paint"]]
             ceiling = [2 * SIDE**3 * PRODUCTS / once for once in seconds["multiply"]]
             share = [100 * own / best for own, best in zip(rate, ceiling, strict=True)]
-            note = f"{pictures / median(seconds['paint']):.1f} pictures a second, {call['num_inference_steps']} steps"
+            note = f"{pictures / median(seconds['paint']):.1f} pictures a second, {named.steps} steps"
             note += f"; matrix products {median(ceiling) / 1e9:.0f} GFLOP/s"
             what = f"{name}, {label}: share of the rate of plain matrix products"
             rows.append(ratio(f"{name} {label}", what, share, None, note, "%"))

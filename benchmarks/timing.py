@@ -1,6 +1,6 @@
 """What the benchmarks share: time things in turn, say what a ratio is worth, name the machine, be called.
 
-A benchmark is a function `measure` that returns (rows, points) as `painters_utils/costs.py` describes them.
+A benchmark is a function `measure` that returns (rows, points) as `costs.py` describes them.
 """
 
 import argparse

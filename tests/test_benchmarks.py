@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import full_size, growth, recorder, timing
-from benchmarks.originals import ORIGINALS, denoising, with_random_weights
-from painters_utils.models.catalog import model_row
+import benchmarks.__main__ as benchmarks
+from benchmarks import cores, full_size, growth, recorder, speed, timing
 from benchmarks.costs import cost_chapters, cost_table, goal_met, in_words
-from painters_utils.engine.orders import layer_order
-from painters_utils.engine.stacks import find_stacks
+from benchmarks.originals import ORIGINALS, denoising, with_random_weights
+from painters_utils import Model, find_stacks, layer_order
+from workflow.config import load_study
 
 BILLIONS = {"flux": 11.9, "sd3": 2.0, "auraflow": 6.8}  # of parameters, as published
 
@@ -24,11 +24,12 @@ def test_the_articles_orders_fit_the_real_configuration(name):
     assert next(transformer.parameters()).is_meta
     assert round(sum(p.numel() for p in transformer.parameters()) / 1e9, 1) == BILLIONS[name]
     depths = {stack: len(blocks) for stack, blocks in find_stacks(transformer).items()}
-    assert depths == model_row(original.mini)["depths"]
+    assert depths == Model.named(original.mini).depths
     assert full_size.check_orders(original) == {"flux": 15, "sd3": 11, "auraflow": 14}[name]
     assert full_size.bytes_needed(original, transformer) < 75e9, "fits a GPU of 80 GB"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ORIGINALS)
 def test_full_size_runs_at_toy_width(name, monkeypatch):
     options = argparse.Namespace(width=32, steps=1, repeats=1, minutes=1, compile=False)
@@ -54,6 +55,7 @@ def test_a_guided_loop_follows_the_guidance():
         assert not torch.equal(once, denoising(original, transformer, 1, **toy)())
 
 
+@pytest.mark.slow
 def test_recording_by_hand_finds_the_recorders_matrices():
     works = recorder.ways(steps=2, batch=2, width=32)
     recorder.check_equal(works)
@@ -83,6 +85,7 @@ def test_a_goal_is_met_only_by_the_whole_interval():
     assert in_words(rows[2:3])[0].startswith("**What another order costs.**")
 
 
+@pytest.mark.slow
 def test_the_page_shows_what_was_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(growth, "GROWING", {"steps": {1: {"steps": 1}, 2: {"steps": 2}}})
     rows, points = growth.measure(width=32, batch=1, steps=1, repeats=1)
@@ -97,3 +100,37 @@ def test_the_page_shows_what_was_measured(tmp_path, monkeypatch):
     for row in rows:
         assert row["what"] in chapter["table"] and f"{row['value']:.1f}"[:2] in chapter["table"]
     assert "<b>" not in chapter["table"] and "<b>" not in chapter["chart"]
+
+
+def test_the_table_of_the_docs_is_written_anew(tmp_path, monkeypatch):
+    page = tmp_path / "costs.md"
+    page.write_text(benchmarks.PAGE.read_text())
+    monkeypatch.setattr(benchmarks, "PAGE", page)
+    monkeypatch.setattr(benchmarks, "RESULTS", tmp_path / "results")
+    row = timing.ratio("identity", "time of a thing", [1.0] * 5, ("≤", 1.01))
+    beside = timing.row("kept", "memory of another", 3.0, "×")
+    benchmarks.keep({"machine": timing.machine(), "rows": [row, beside], "points": []})
+    text = page.read_text()
+    assert "time of a thing" in text and "another" not in text, "what has no goal stands on the page only"
+    assert text.count("<!-- bench -->") == text.count("<!-- /bench -->") == 1 and text.startswith("# What it costs")
+    [kept] = (tmp_path / "results").glob("*.json")
+    assert json.loads(kept.read_text())["rows"] == [row | {"goal": ["≤", 1.01]}, beside]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cost", "batching", "speed"])
+def test_a_benchmark_of_a_mini_runs(name, monkeypatch):
+    """At its tiny settings, as `python -m benchmarks --quick` runs it."""
+    monkeypatch.setattr(speed, "SIDE", 64)
+    [(benchmark, tiny)] = [
+        (one, tiny) for one, tiny in benchmarks.BENCHMARKS.items() if one.__name__.endswith(f".{name}")
+    ]
+    rows, _ = benchmark.measure(**tiny)
+    assert rows and all(row["value"] > 0 for row in rows)
+
+
+def test_two_cores_do_a_studys_own_work(tmp_path):
+    settings = load_study().settings
+    studio = cores.loaded("sd3-mini", 1, str(tmp_path))
+    assert (studio.model.steps, studio.shown) == (1, settings.prompts)
+    assert len(studio.prompts) == len(settings.prompts) + 9 * settings.suite

@@ -6,10 +6,10 @@ import torch
 from diffusers import FluxPipeline
 
 from miniworld.training.models import build_flux, build_vae
+from originals.words import check_prompts, check_prompts_of, reads_words
 from painters_utils.engine.noise import noise_generator
 from painters_utils.errors import InputError
 from painters_utils.models.painting import paint, remember_texts
-from painters_utils.models.words import check_prompts, check_prompts_of, reads_words
 from painters_utils.paths import DATA
 
 CALL = dict(num_inference_steps=2, height=32, width=32, guidance_scale=0.0, max_sequence_length=24)
