@@ -19,10 +19,15 @@ from sklearn.linear_model import LogisticRegression
 from miniworld.metrics import measured_minis, mini_folder, mini_scores
 from miniworld.pictures import save_grid
 from miniworld.scenes import NUMBERS, Scene, Thing, caption, sample_scene, vocabulary
-from miniworld.training import __main__ as train
-from miniworld.training import card, latents, loop, pools
-from miniworld.training import checker as train_checker
-from miniworld.training import mini as train_mini
+from miniworld.training import (
+    __main__ as train,
+    card,
+    checker as train_checker,
+    latents,
+    loop,
+    mini as train_mini,
+    pools,
+)
 from miniworld.training.checkpoint import load_checkpoint, save_checkpoint
 from miniworld.training.loop import Loop, cosine, read_record
 from miniworld.training.mini import Recipe
