@@ -48,11 +48,11 @@ def kept_chart(
         rows = np.arange(len(table)) + offset
         axis.hlines(rows, table[f"{score} low"], table[f"{score} high"], color=colour, lw=1.4, alpha=0.55)
         axis.plot(table[score], rows, marker, color=colour, ms=6 if score == "kept" else 5, label=NAMES[score])
-    axis.axvspan(-1, CATASTROPHIC, color=RED, alpha=0.06, lw=0)
     for value in (0, 1):
         axis.axvline(value, color=GREY, lw=0.8, ls=":")
     low = min(-0.05, float(np.nanmin(table[[f"{s} low" for s in scores]])) - 0.03)
     high = max(1.1, float(np.nanmax(table[[f"{s} high" for s in scores]])) + 0.03)
+    axis.axvspan(low, CATASTROPHIC, color=RED, alpha=0.06, lw=0)
     axis.set_yticks(range(len(table)), variant_labels(table))
     axis.set(xlim=(low, high), ylim=(len(table) - 0.5, -0.5), xlabel="kept (0 = chance, 1 = the full model)")
     axis.legend(frameon=False, ncols=len(scores), loc="lower left", bbox_to_anchor=(0, 1), fontsize=9)

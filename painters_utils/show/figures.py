@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
@@ -123,12 +124,18 @@ def show_table(table: pd.DataFrame, caption: str) -> None:
 
 def table_html(table: pd.DataFrame, caption: str) -> str:
     """A table with its caption as HTML, every cell escaped; numbers and other short cells stay on one line."""
-    table = table.map(
-        lambda cell: cell.replace(" ", "\N{NO-BREAK SPACE}") if isinstance(cell, str) and len(cell) <= SHORT else cell
-    )
     numbers = {column: "{:,}".format for column in table.select_dtypes("integer")}
-    html = table.to_html(index=False, border=0, escape=True, na_rep="–", justify="left", formatters=numbers)
+    html = table.map(unbroken).to_html(
+        index=False, border=0, escape=True, na_rep="–", justify="left", formatters=numbers
+    )  # fmt: skip
     return f'<figure class="table"><div>{html}</div><figcaption>{escape(caption)}</figcaption></figure>'
+
+
+def unbroken(cell: object) -> object:
+    """A short text with spaces and signs at which no line ends; anything else as it is."""
+    if not isinstance(cell, str) or len(cell) > SHORT:
+        return cell
+    return re.sub(r"-(?=\d)", "\N{MINUS SIGN}", cell).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def say(text: str) -> None:
