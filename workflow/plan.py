@@ -25,6 +25,7 @@ from painters_utils.models.model import Model
 from painters_utils.study.recordings import MOST_TOKENS, SEEDS
 from painters_utils.study.variants import neighbour_swaps
 
+from .arguments import read_arguments
 from .config import Study
 from .flop import count_flop
 
@@ -182,10 +183,12 @@ def count_tokens(model: Model) -> int:
 
 def work_of_pass(model: Model) -> float:
     """FLOP of one forward pass of one picture: counted, or estimated where a pipeline takes other texts than most."""
+    size = {key: model.call[key] for key in ("height", "width") if key in model.call}
     try:
-        size = {key: model.call[key] for key in ("height", "width") if key in model.call}
         return count_flop(model.source, model.call.get("max_sequence_length", 256), **size)
-    except Exception:
+    except InputError:
+        raise
+    except (AttributeError, LookupError, RuntimeError, StopIteration, TypeError, ValueError):
         return 2.0 * parameters(model.source)["transformer"] * count_tokens(model)
 
 
@@ -227,8 +230,6 @@ def show_plans(study: Study, elsewhere: bool = False) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    from .run import read_arguments
-
     try:
         study, args = read_arguments(arguments, "python -m workflow.plan", __doc__)
     except InputError as error:

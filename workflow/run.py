@@ -3,7 +3,6 @@
 python -m workflow.run --models flux-mini --seeds 2 --out /tmp/two-seeds
 """
 
-import argparse
 import json
 import os
 import shutil
@@ -18,7 +17,8 @@ from painters_utils.files import PART, file_digest, write_whole
 from workflow.checks import FAILED, is_readable
 
 from . import cluster
-from .config import PUBLISHED, SETTINGS, HowLoaded, Study, from_root, load_study
+from .arguments import read_arguments
+from .config import PUBLISHED, SETTINGS, Study, from_root
 from .processes import end_children, lock
 
 SNAKEFILE = Path(__file__).parent / "Snakefile"
@@ -63,33 +63,6 @@ def show_plans(study: Study, elsewhere: bool) -> list[str]:
     from . import plan
 
     return plan.show_plans(study, elsewhere)
-
-
-def read_arguments(arguments: list[str] | None, program: str, about: str) -> tuple[Study, argparse.Namespace]:
-    """The study that a command line asks for, and all that it says; `InputError` for what cannot be."""
-    parser = argparse.ArgumentParser(
-        prog=program, description=about, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--profile", default="default", help="a profile of config.yaml")
-    parser.add_argument("--models", nargs="+", help="models to study: names, owner/name on the model hub, folders")
-    parser.add_argument("--seeds", help="pictures per prompt")
-    parser.add_argument("--suite", help="further prompts of each of the suite's nine tasks, scored but not shown")
-    parser.add_argument("--steps", help="denoising steps")
-    parser.add_argument("--cores", default="all", help="processor cores to use, of this machine")
-    parser.add_argument("--on", metavar="CLUSTER", help="run there: slurm, or a folder with a Snakemake profile")
-    parser.add_argument("--verbose", action="store_true", help="let Snakemake say what it does, and why")
-    parser.add_argument("--out", help="folder for everything that is made (default: results/PROFILE/)")
-    for name in HowLoaded.model_fields:
-        parser.add_argument(f"--{name}", help="how models are loaded, see config.yaml")
-    args = parser.parse_args(arguments)
-    if args.cores != "all" and not (args.cores.isdecimal() and int(args.cores) > 0):
-        raise InputError(f"cores is {args.cores!r}: give a whole number above 0, or all")
-    loading = {name: value for name in HowLoaded.model_fields if (value := getattr(args, name)) is not None}
-    study = load_study(
-        args.profile, args.out, models=args.models, seeds=args.seeds, suite=args.suite, steps=args.steps,
-        others=args.steps and {"steps": args.steps}, loading=loading or None,
-    )  # fmt: skip
-    return study, args
 
 
 def snakemake_command(study: Study, where: list[str]) -> list[str]:
