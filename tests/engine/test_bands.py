@@ -212,6 +212,7 @@ def test_bad_input_is_refused(similarity, n_bands, message):
 # -- what survives resampling ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_bands_that_are_there_survive_resampling_and_noise_does_not():
     samples = np.stack([noisy(planted([4, 14, 13, 7]), 0.2, seed) for seed in range(12)])
     found = stability(samples, 4)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import Toy
+from conftest import Toy, flux_is_slow
 
 from painters_utils.engine.blocks import stream_of
 from painters_utils.engine.rearrange import layer_order
@@ -28,6 +28,7 @@ def answer_of(toy: Toy, stack: str, layer: int) -> tuple:
     return given["hidden_states"], given.get("encoder_hidden_states")
 
 
+@flux_is_slow
 @torch.no_grad()
 def test_summed_layers_add_up_their_updates(toy: Toy) -> None:
     for stack, blocks in find_stacks(toy.transformer).items():
@@ -99,6 +100,7 @@ def test_streams_of_equal_length_cannot_be_told_apart() -> None:
         stream_of((same, same), {"hidden_states": same, "encoder_hidden_states": same})
 
 
+@flux_is_slow
 def test_an_order_can_hold_in_some_steps_only(toy: Toy) -> None:
     stack = next(iter(find_stacks(toy.transformer)))
     order = {stack: [0, *range(2, len(find_stacks(toy.transformer)[stack]))]}

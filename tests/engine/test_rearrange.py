@@ -71,6 +71,7 @@ def test_layers_run_as_listed_and_as_often(toy: Toy) -> None:
         assert ran == [2, 0, 0, 1, 0, 2, len(blocks) - 1]
 
 
+@flux_is_slow
 def test_a_reordered_stack_equals_a_rebuilt_one(toy: Toy) -> None:
     for stack, order in identities(toy).items():
         rebuilt = output_of_copy(toy, stack, lambda blocks: [blocks[2], blocks[1], blocks[1], *blocks[3:]])

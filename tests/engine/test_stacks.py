@@ -44,6 +44,7 @@ def test_every_layer_of_a_toy_matters(toy: Toy) -> None:
                 assert (toy.output() - untouched).norm() > 0.005 * untouched.norm(), f"{stack} {left_out}"
 
 
+@flux_is_slow
 def test_toys_are_the_same_whatever_was_drawn_before(toy: Toy) -> None:
     from conftest import TOYS
 

@@ -24,6 +24,13 @@ from workflow.flop import count_flop
 pytestmark = pytest.mark.usefixtures("offline")
 
 
+@pytest.fixture(autouse=True)
+def measured_rate(monkeypatch, request):
+    """A machine of a known speed, but for the test that measures it."""
+    if "measured" not in request.node.name:
+        monkeypatch.setattr(plan, "measure_rate", lambda device, dtype: 1e12)
+
+
 @pytest.fixture
 def never_loaded(monkeypatch):
     monkeypatch.setattr(diffusers.DiffusionPipeline, "from_pretrained", lambda *_, **__: pytest.fail("it was loaded"))
@@ -66,7 +73,7 @@ def test_a_plan_counts_before_anything_is_loaded(ovis, tmp_path, never_loaded, c
     assert loss > 0 and model.steps == 3
     assert f"about {pictures:,} pictures: {orders} orders and the untouched model × 6 prompts × 2 seeds" in said
     assert f"about {pictures * 3 * 2 + loss:,} through the transformer" in said and "guidance counted twice" in said
-    for text in ("GiB are free", "TFLOP/s", "transformer_blocks 4, single_transformer_blocks 4"):
+    for text in ("GiB are free", "of the 1.00 TFLOP/s", "transformer_blocks 4, single_transformer_blocks 4"):
         assert text in said
     assert "download" not in said, "a folder is here already"
 
@@ -160,6 +167,11 @@ def test_the_study_refuses_layers_that_cannot_move(tmp_path):
     toy_pipeline("chroma").save_pretrained(tmp_path / "chroma")
     study = load_study("smoke", out=tmp_path / "out", models=[str(tmp_path / "chroma")])
     assert "can be left out but not moved" in plan.Plan(study, study.models[0]).errors[0]
+
+
+@pytest.mark.slow
+def test_the_speed_of_a_machine_is_measured():
+    assert 1e8 < plan.measure_rate("cpu", torch.float32) < 1e15
 
 
 def test_times_are_said_in_words():
