@@ -5,16 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from toy_judges import save_toy_clip, save_toy_dino
 
 from miniworld.scores import painted_distance
 from painters_utils import Model, Studio, Variant, custom_variant
 from painters_utils.errors import InputError
 from painters_utils.measure.world import CheckerScorer
-from painters_utils.paths import DATA, ROOT
+from painters_utils.paths import CONFIG, DATA, ROOT
 from painters_utils.show.chapter import how_scored
 from painters_utils.study import recordings as recordings_module, studio as studio_module
 from painters_utils.study.scores import CHECKED, COMPARED
+from painters_utils.study.settings import others_prompts
 
 PROMPTS = ["a green balloon on a gray background", "two red apples on a blue background", "a dog on a white background"]
 STACK = "transformer_blocks"
@@ -248,6 +250,32 @@ def test_it_depends_on_the_code_of_judges_and_of_loading(real, monkeypatch, tmp_
     assert real()._paints["code"] != before
 
 
-def test_an_unknown_judge_is_refused_before_a_model_is_loaded(real):
-    with pytest.raises(InputError, match="judge 'lpips': .*clip"):
-        _ = real({"lpips": "a/b"}).scorer
+@pytest.mark.parametrize(
+    ("judges", "message"),
+    [({"lpips": "a/b"}, "judge 'lpips': .*clip"), ("clip", "judges is 'clip': .*by name")],
+)
+def test_what_is_no_judge_is_refused_before_a_model_is_loaded(real, judges, message):
+    with pytest.raises(InputError, match=message):
+        real(judges)
+
+
+# -- what it uses where it is given nothing -------------------------------------------------------------------
+
+
+def test_prompts_and_judges_are_those_of_the_configuration(tmp_path):
+    config = yaml.safe_load(CONFIG.read_text())
+    mini = Studio(Model.named("sd3-mini"), out=tmp_path)
+    original = Studio(Model.named("flux-schnell"), out=tmp_path)
+    assert mini.shown == mini.prompts == list(dict.fromkeys(config["prompts"]))
+    assert original.shown == others_prompts(config["others"]["prompts"]) and "Anakin AI" in original.shown[0]
+    assert original._judges == config["judges"]
+    assert Studio(Model.named("sd3-mini"), [*PROMPTS, PROMPTS[0]], out=tmp_path).shown == PROMPTS, "each once"
+
+
+def test_the_articles_words_are_as_meant_or_as_run():
+    meant, ran = others_prompts("intended"), others_prompts("as run")
+    assert (len(meant), len(ran)) == (6, 5), "a missing comma made one of two"
+    assert ran[2] == ",".join(meant[2:4]) and ran[3:] == meant[4:]
+    assert others_prompts(["my own"]) == ["my own"]
+    with pytest.raises(InputError, match="'mini': .*intended"):
+        others_prompts("mini")
