@@ -13,9 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from painters_utils.models.model import Model
 from painters_utils.paths import ROOT
-from painters_utils.study import studio
 
 CODE = ("painters_utils", "miniworld", "originals", "workflow", "notebooks", "benchmarks")
 MODEL = "sd3-mini"
@@ -120,18 +118,3 @@ def test_a_chart_is_drawn_again_and_nothing_is_recorded(graph):
 def test_a_notebook_runs_again_alone(graph):
     found = graph.after("notebooks/05_skip.ipynb")
     assert set(found) == {"notebook", "findings", "page"} and found["notebook"] == {"notebooks/05_skip.ipynb"}
-
-
-def test_what_is_kept_does_not_depend_on_charts_or_on_the_list_of_experiments(graph, monkeypatch, tmp_path):
-    """Where notebooks run again, they find what they have painted."""
-    monkeypatch.setattr(studio, "PACKAGE", graph.root / "painters_utils")
-
-    def keys() -> tuple:
-        made = studio.Studio(Model.named(MODEL), ["a red bridge on a blue background"], out=tmp_path)
-        return made._paints, made._looks
-
-    before = keys()
-    for name, kept in (("show/charts.py", True), ("study/experiments.py", True), ("engine/orders.py", False)):
-        with open(graph.root / "painters_utils" / name, "a") as file:
-            file.write("# changed\n")
-        assert (keys() == before) == kept, name
