@@ -72,6 +72,7 @@ def test_what_is_damaged_is_computed_anew(tmp_path, damage):
 # -- recordings -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_model_is_recorded_once_and_anew_when_something_changes(tmp_path, monkeypatch):
     model, recorded = Model.named("sd3-mini", steps=1), []
     record = recordings_module.record

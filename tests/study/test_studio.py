@@ -164,6 +164,7 @@ def test_a_damaged_file_is_computed_anew(tmp_path, damage):
     assert not list((tmp_path / "painted").glob("*.part"))
 
 
+@pytest.mark.slow
 def test_only_the_shown_prompts_are_kept_as_pictures(folder):
     one = new(folder, suite=1, prompts=PROMPTS[:1])
     assert len(one.prompts) == 10
@@ -215,6 +216,7 @@ def real(tmp_path_factory):
     return build
 
 
+@pytest.mark.slow
 def test_a_model_that_is_no_mini_is_scored_by_judges(real):
     studio = real()
     assert studio.score_names == ["clip", "dino", "coarse", "detail"]
@@ -230,6 +232,7 @@ def test_a_model_that_is_no_mini_is_scored_by_judges(real):
     assert "look kept" in how_scored(studio) and "There is no score" not in how_scored(studio)
 
 
+@pytest.mark.slow
 def test_a_judge_that_comes_later_scores_what_is_painted(real, monkeypatch):
     alone = real({"clip": None})
     assert alone.score_names == alone.overall == ["coarse", "detail"]
