@@ -3,7 +3,6 @@
 import inspect
 import json
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,11 +15,13 @@ from pydantic import BaseModel, Field, ValidationError
 from originals.words import check_prompts, check_prompts_of, reads_words
 from painters_utils.errors import InputError, unknown
 from painters_utils.models.model import Model
-from painters_utils.paths import CONFIG, DATA, NOTEBOOKS, ROOT
+from painters_utils.paths import CONFIG, DATA, ROOT
 from painters_utils.study.experiments import EXPERIMENTS
 from painters_utils.study.settings import others_prompts
 from painters_utils.study.variants import Variant, matched_bands
-from workflow.checks import check_weights
+
+from .checks import check_weights, require_own, require_writable
+from .notebooks import Notebook, choose_notebooks
 
 REPORT = ROOT / "report"
 # In the folder of a study: what it was run with; which files the page consists of, with their digests.
@@ -68,15 +69,6 @@ class Settings(Group):
 
 
 @dataclass(frozen=True)
-class Notebook:
-    """A notebook as the study sees it: how it says that it is run, and what its `parameters` cell assigns."""
-
-    runs: str  # "per model", "once" (after all others) or "by hand"
-    minis_only: bool
-    parameters: list[str]
-
-
-@dataclass(frozen=True)
 class Study:
     """A checked configuration. `notebooks` run for every model; the `closing` ones run once, after all of them.
 
@@ -120,7 +112,8 @@ class Study:
         if model is None:
             return given
         # What is not quantised is said so: None would leave it to the table of models.
-        loading = {key: value or (None if key == "device" else "none") for key, value in asdict(model.loading).items()}
+        how = model.loading
+        loading = asdict(how) | {"offload": how.offload or "none", "quantize": how.quantize or "none"}
         own = {"model": model.name, "prompts": self.prompts_of(model), "steps": model.steps, "loading": loading}
         return given | own | {"out": f"{out}/{model.key}"}
 
@@ -171,10 +164,11 @@ def load_study(profile: str = "default", out: str | Path | None = None, **change
     committed = profile == "default" and out == usual
     page, figures = (REPORT, ROOT / "figures") if committed else (out / "report", out / "figures")
     if out != usual:
-        require_own(out)
+        require_own(out, SETTINGS)
     models = [Model.named(name, **settings.loading.model_dump()) for name in settings.models]
     models = [model.changed(settings.steps if model.mini else settings.others.steps) for model in models]
-    study = Study(profile, settings, models, *choose_notebooks(settings), out, page / "index.html", figures)
+    per_model, closing = choose_notebooks(settings.notebooks, settings.options)
+    study = Study(profile, settings, models, per_model, closing, out, page / "index.html", figures)
     check_words(study)
     for folder in (out, page, figures):
         require_writable(folder)
@@ -192,34 +186,6 @@ def explain(error: ValidationError) -> InputError:
         return InputError(f"{' '.join(map(str, first['loc']))} is missing: config.yaml must say it")
     remedy = first["msg"].replace("Input should be", "it should be")
     return InputError(f"{' '.join(map(str, first['loc']))} is {first['input']!r}: {remedy[0].lower()}{remedy[1:]}")
-
-
-def choose_notebooks(settings: Settings) -> tuple[dict[str, Notebook], dict[str, Notebook]]:
-    """The notebooks that run for every model, all or those that are named, and those that run once."""
-    every = read_notebooks()
-    per_model, closing = ({n: it for n, it in every.items() if it.runs == runs} for runs in ("per model", "once"))
-    for name in settings.notebooks or []:
-        if name not in per_model:
-            raise unknown("notebook", name, per_model)
-    for name, options in settings.options.items():
-        if name not in every:
-            raise unknown("notebook", name, every)
-        for option in options:
-            if option not in every[name].parameters:
-                raise unknown(f"parameter of {name}", option, every[name].parameters)
-    return {name: it for name, it in per_model.items() if name in (settings.notebooks or per_model)}, closing
-
-
-def read_notebooks() -> dict[str, Notebook]:
-    """All notebooks by name, as their metadata and their `parameters` cells describe them."""
-    found = {}
-    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
-        document = json.loads(path.read_text())
-        about = document["metadata"].get("painters", {})
-        tagged = [cell["source"] for cell in document["cells"] if "parameters" in cell["metadata"].get("tags", [])]
-        names = re.findall(r"^(\w+) = ", "\n".join("".join(source) for source in tagged), re.M)
-        found[path.stem] = Notebook(about.get("runs", "by hand"), about.get("only") == "minis", names)
-    return found
 
 
 def check_words(study: Study) -> None:
@@ -243,20 +209,3 @@ def check_words(study: Study) -> None:
 def from_root(path: Path) -> str:
     """A path as people read it: from the repository's root if it lies there."""
     return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
-
-
-def require_own(folder: Path) -> None:
-    """Refuse a folder of other things: a run deletes figures and pages of earlier runs."""
-    made_first = {"report", "figures", "run.lock", SETTINGS}
-    if folder.is_dir() and not (folder / SETTINGS).exists() and {path.name for path in folder.iterdir()} - made_first:
-        raise InputError(f"{folder} holds other files: choose a folder that is new, empty or of an earlier run")
-
-
-def require_writable(folder: Path) -> None:
-    """Refuse a folder that cannot be made or written to."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make the folder {folder} ({error.strerror}): choose another with OUT=") from error
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"cannot write to the folder {folder}: change its permissions or choose another with OUT=")

@@ -11,7 +11,8 @@ from painters_utils.errors import InputError
 from painters_utils.paths import ROOT
 from painters_utils.study import numbers
 from workflow import config, execute, run
-from workflow.config import load_study, require_writable
+from workflow.checks import require_writable
+from workflow.config import load_study
 from workflow.execute import execute_notebook
 
 
