@@ -44,7 +44,7 @@ report: $(VENV)/ready $(if $(ON),$(VENV)/cluster) ## Run the study and write rep
 lint: $(VENV)/dev
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
-	@$(VENV)/bin/lint-imports
+	@$(VENV)/bin/lint-imports --no-logo
 	@$(RUN) -m mypy
 
 check: lint ## Lint, format, types, imports and the quick tests: a minute
