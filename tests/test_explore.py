@@ -72,6 +72,7 @@ def test_the_widgets_follow_the_stack(lab):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_as_it_is(tmp_path):
     parameters = {"models": ["sd3-mini"], "prompts": [PROMPT], "steps": 1, "out": str(tmp_path)}
     execute_notebook(NOTEBOOK, tmp_path / "done.ipynb", parameters)

@@ -228,6 +228,7 @@ def test_a_reader_learns_to_tell_more_than_the_word_itself():
     assert all(right[fact] > (1 + chance[fact]) / 2 for fact in chance), right
 
 
+@pytest.mark.slow
 def test_auraflows_shipped_reader_knows_at_a_noun_which_colour_is_its_own():
     pipe, rng = load_pipeline("auraflow-mini"), random.Random(0)
     with torch.no_grad():
