@@ -45,8 +45,7 @@ def measure(
                 "two threads": lambda: at_once(2, one),
             }
             seconds = take_turns(works, repeats)
-    twice = [2 * a / b for a, b in zip(seconds["one core"], seconds["side by side"], strict=True)]
-    once = [a / b for a, b in zip(seconds["one core"], seconds["two threads"], strict=True)]
+    twice, once = 2 * seconds["one core"] / seconds["side by side"], seconds["one core"] / seconds["two threads"]
     note = f"{model}, variants of the default study painted and scored"
     return [
         ratio("cores", "work of two notebooks on two cores, relative to one on one", twice, ("≥", 1.6), note),
@@ -57,13 +56,14 @@ def measure(
 def score_variant(draw: int, threads: int, *settings: str | int) -> None:
     """Paint and score one variant, in a process that keeps the model and its baseline."""
     torch.set_num_threads(threads)
-    studio = loaded(*settings)
+    studio = study_of(*settings)
     stack, depth = next(iter(studio.model.depths.items()))
     studio.scores(custom_variant(stack, depth, "random_order", band=[1, depth - 2], seed=draw))
 
 
 @cache
-def loaded(model: str, steps: int, folder: str) -> Studio:
+def study_of(model: str, steps: int, folder: str) -> Studio:
+    """The default study of one model, with the study's own steps or other ones, in a folder."""
     settings = load_study().settings
     named = Model.named(model, steps=steps or settings.steps)
     return Studio(named, settings.prompts, [0], folder, suite=settings.suite)

@@ -12,6 +12,7 @@ import resource
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from itertools import chain, combinations_with_replacement
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated
@@ -24,11 +25,9 @@ from torch.nn.functional import cosine_similarity
 from painters_utils.engine.recorder import record_activations
 from painters_utils.engine.stacks import find_stacks
 
-from .originals import ORIGINALS, denoising, with_random_weights
+from .originals import narrow_flux
 from .timing import Found, Work, command, ratio, row, take_turns
 
-FLUX = ORIGINALS["flux"]
-SIDE, TEXT = 8, 24  # image tokens along one side, text tokens
 WAYS = ("recorder", "by hand")
 
 
@@ -70,10 +69,9 @@ def ways(steps: int, batch: int, width: int, compare: bool = True, replayed: boo
 
     `replayed`: its blocks compute nothing, they give back what they returned in one step.
     """
-    transformer = with_random_weights(FLUX.build(width, torch.float32))
+    transformer, denoise = narrow_flux(width, batch, steps)
     if replayed:
-        replay(transformer, keep_all(transformer, denoising(FLUX, transformer, 1, batch, (SIDE, SIDE), TEXT)))
-    denoise = denoising(FLUX, transformer, steps, batch, (SIDE, SIDE), TEXT)
+        replay(transformer, keep_all(*narrow_flux(width, batch, steps=1)))
 
     def recorder() -> Callable[[str, str], np.ndarray]:
         with record_activations(transformer) as recording:
@@ -90,8 +88,7 @@ def ways(steps: int, batch: int, width: int, compare: bool = True, replayed: boo
 
 def replay(transformer: nn.Module, kept: list[list[Tensor]]) -> None:
     """Let every block give back a copy of what is kept of it."""
-    blocks = [block for stack in find_stacks(transformer).values() for block in stack]
-    for block, parts in zip(blocks, kept, strict=True):
+    for block, parts in zip(chain(*find_stacks(transformer).values()), kept, strict=True):
         parts = [part.to(transformer.device) for part in parts]
         block.forward = lambda *_, parts=parts, **__: tuple(part.clone() for part in parts)
 
@@ -101,8 +98,7 @@ def keep_all(transformer: nn.Module, denoise: Work) -> list[list[Tensor]]:
     kept: list[list[Tensor]] = []
     hooks = [
         block.register_forward_hook(lambda _, __, output: kept.append([part.cpu() for part in output]))
-        for blocks in find_stacks(transformer).values()
-        for block in blocks
+        for block in chain(*find_stacks(transformer).values())
     ]
     denoise()
     for hook in hooks:
@@ -126,9 +122,8 @@ def compare_by_hand(kept: list[list[Tensor]], layers: int = 57) -> dict[tuple[st
         for average, groups in averaged.items():
             matrix = np.zeros((layers, layers))
             for group in groups:
-                for i in range(layers):
-                    for j in range(i, layers):
-                        matrix[i, j] += cosine_similarity(group[i], group[j], dim=-1).mean().item() / len(groups)
+                for i, j in combinations_with_replacement(range(layers), 2):
+                    matrix[i, j] += cosine_similarity(group[i], group[j], dim=-1).mean().item() / len(groups)
             found[stream, average] = matrix + np.triu(matrix, 1).T
     return found
 

@@ -6,9 +6,9 @@ A call of the whole pipeline at the model's own number of steps, in fp32 and bf1
 square matrix products of the same number type reach in the same repetition.
 """
 
-from statistics import median
 from typing import Annotated
 
+import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -39,13 +39,11 @@ def measure(
             a, b = (torch.randn(SIDE, SIDE, device=DEVICE, dtype=dtype) for _ in range(2))
             multiply = lambda: [a @ b for _ in range(PRODUCTS)]  # noqa: B023, E731
             seconds = take_turns({"paint": paint, "multiply": multiply}, repeats)
-            rate = [counter.get_total_flops() / once for once in seconds["paint"]]
-            ceiling = [2 * SIDE**3 * PRODUCTS / once for once in seconds["multiply"]]
-            share = [100 * own / best for own, best in zip(rate, ceiling, strict=True)]
-            note = f"{pictures / median(seconds['paint']):.1f} pictures a second, {named.steps} steps"
-            note += f"; matrix products {median(ceiling) / 1e9:.0f} GFLOP/s"
+            rate, ceiling = counter.get_total_flops() / seconds["paint"], 2 * SIDE**3 * PRODUCTS / seconds["multiply"]
+            note = f"{pictures / np.median(seconds['paint']):.1f} pictures a second, {named.steps} steps"
+            note += f"; matrix products {np.median(ceiling) / 1e9:.0f} GFLOP/s"
             what = f"{name}, {label}: share of the rate of plain matrix products"
-            rows.append(ratio(f"{name} {label}", what, share, None, note, "%"))
+            rows.append(ratio(f"{name} {label}", what, 100 * rate / ceiling, None, note, "%"))
     return rows, []
 
 

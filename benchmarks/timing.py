@@ -1,6 +1,6 @@
 """What the benchmarks share: time things in turn, say what a ratio is worth, name the machine, be called.
 
-A benchmark is a function `measure` that returns (rows, points) as `costs.py` describes them.
+A benchmark is a function `measure` that returns (rows, points) as workflow/page/costs.py describes them.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import torch
 import transformers
 from numpy.random import default_rng
 
-from .costs import cost_table
+from workflow.page.costs import cost_table
 
 Work = Callable[[], object]
 Found = tuple[list[dict], list[dict]]
@@ -32,7 +32,7 @@ for library in (diffusers, transformers):  # their bars would run through the ta
 
 def take_turns(
     works: Mapping[str, Work], repeats: int, minutes: float = float("inf"), warm: bool = False
-) -> dict[str, list[float]]:
+) -> dict[str, np.ndarray]:
     """Seconds of each repetition of each piece of work, after one that only warms up unless all is `warm`.
 
     They take turns, so that what else the machine does falls on all alike, and each leads in turn, as the first after
@@ -45,20 +45,19 @@ def take_turns(
             break
         start = repetition % len(names)
         for name in names[start:] + names[:start]:
-            once = seconds_of(works[name])
+            finish()
+            began = perf_counter()
+            works[name]()
+            finish()
             if repetition >= 0:
-                seconds[name].append(once)
-    return seconds
+                seconds[name].append(perf_counter() - began)
+    return {name: np.array(taken) for name, taken in seconds.items()}
 
 
-def seconds_of(work: Work) -> float:
-    """How long it takes, on an accelerator until all of it is done."""
-    finish = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
-    finish()
-    began = perf_counter()
-    work()
-    finish()
-    return perf_counter() - began
+def finish() -> None:
+    """Wait until all that an accelerator was given to do is done."""
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
 
 
 def within(context: Callable[[], AbstractContextManager], work: Work) -> Work:
@@ -87,7 +86,7 @@ def ratio(
 ) -> dict:
     """A row: the median of one value a repetition, with the bootstrap 95 % interval of the median."""
     draws = np.median(default_rng(0).choice(np.asarray(values), (2000, len(values))), axis=1)
-    low, high = np.percentile(draws, (2.5, 97.5)) if len(values) > 2 else (None, None)
+    low, high = np.percentile(draws, (2.5, 97.5)).tolist() if len(values) > 2 else (None, None)
     return row(id, what, float(np.median(values)), unit, goal, note, low, high)
 
 
@@ -96,7 +95,6 @@ def row(
     low: float | None = None, high: float | None = None,
 ) -> dict:  # fmt: skip
     """A row of plain numbers, for JSON."""
-    low, high = (None if end is None else float(end) for end in (low, high))
     return dict(id=id, what=what, value=value, low=low, high=high, unit=unit, goal=goal, note=note)
 
 

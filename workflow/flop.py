@@ -13,15 +13,18 @@ from originals.skeleton import empty_part, parts, pipeline_class
 TEXT_CHANNELS = ("joint_attention_dim", "caption_channels", "cap_feat_dim", "text_embed_dim", "cross_attention_dim")
 
 
+# What pipelines raise whose texts have another form or another name, and those that look at a value on the meta device.
+UNREAD = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+
 class PassEnds(Exception):
     """The transformer has run once; the pipeline need not go on."""
 
 
-def count_flop(source: Source, length: int = 256, **size: int) -> int:
+def count_flop(source: Source, length: int = 256, **size: int) -> int | None:
     """FLOP of one pass for one picture of a `size` (height, width), with a text of `length` tokens.
 
-    The pipeline paints a text of zeros until its transformer has run once. Raises whatever a pipeline that takes its
-    texts in another form makes of zeros.
+    The pipeline paints a text of zeros until its transformer has run once. None if it does not take such a text.
     """
     cls, transformer = pipeline_class(source), empty_part(source, "transformer")
     needed = {name: None for name, p in inspect.signature(cls).parameters.items() if p.default is p.empty}
@@ -32,7 +35,10 @@ def count_flop(source: Source, length: int = 256, **size: int) -> int:
     pipe.set_progress_bar_config(disable=True)
 
     config, known = transformer.config, inspect.signature(cls.__call__).parameters
-    text = torch.zeros(1, length, next(config[key] for key in TEXT_CHANNELS if key in config))
+    channels = next((config[key] for key in TEXT_CHANNELS if key in config), None)
+    if channels is None:
+        return None
+    text = torch.zeros(1, length, channels)
     pooled, mask = torch.zeros(1, config.get("pooled_projection_dim") or 1), torch.ones(1, length, dtype=torch.bool)
     given = {
         name: mask if "mask" in name else pooled if "pooled" in name else text
@@ -53,8 +59,9 @@ def count_flop(source: Source, length: int = 256, **size: int) -> int:
         with counter:
             pipe(num_inference_steps=1, output_type="latent", **given, **size)
     except PassEnds:
-        pass
+        return counter.get_total_flops()
+    except UNREAD:
+        return None
     finally:
         for hook in hooks:
             hook.remove()
-    return counter.get_total_flops()

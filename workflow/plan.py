@@ -9,8 +9,6 @@ estimates, and say what they rest on. What makes the study impossible is an erro
 import shutil
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import huggingface_hub
@@ -40,26 +38,19 @@ class Plan:
     def __init__(self, study: Study, model: Model, elsewhere: bool = False) -> None:
         self.study, self.model, self.elsewhere = study, model, elsewhere
         self.lines: list[str] = []
-        self.errors: list[str] = []
+        found: dict[str, None] = {}
         # Of a model that is no mini, more has to be known; and after an error, what else can be said is said.
-        for find_out in (
-            [self.add_work] if model.mini else [self.check, self.add_work, self.add_memory, self.add_download]
-        ):
-            with self.note_error():
+        steps = [self.add_work] if model.mini else [self.check, self.add_work, self.add_memory, self.add_download]
+        for find_out in steps:
+            try:
                 find_out()
+            except InputError as error:
+                found[str(error)] = None
+        self.errors = list(found)
 
     def __str__(self) -> str:
         said = [f"{self.model.name}: {self.model.title}", *self.lines, *(f"error: {text}" for text in self.errors)]
         return "\n  ".join(said)
-
-    @contextmanager
-    def note_error(self) -> Iterator[None]:
-        """Keep what makes the study impossible."""
-        try:
-            yield
-        except InputError as error:
-            if str(error) not in self.errors:
-                self.errors.append(str(error))
 
     def check(self) -> None:
         """`InputError` for a model that cannot be studied."""
@@ -113,7 +104,7 @@ class Plan:
             + ", ".join(f"{stack} {depth}" for stack, depth in model.depths.items())
         )
         prompts, weights = len(self.study.prompts_of(model)), gib_resident(model.source, how)
-        in_flight = PICTURE * model.call.get("height", 1024) * model.call.get("width", 1024) / 1e6
+        in_flight = PICTURE * megapixels(model)
         painting, recording = in_flight * (how.batch or 1), in_flight * prompts + gib_recorded(model, prompts)
         chosen = {key: getattr(how, key) for key in ("dtype", "offload", "quantize", "batch")}
         self.lines.append(
@@ -139,10 +130,9 @@ class Plan:
             return
         while not folder.exists():
             folder = folder.parent
-        listed, free = missing_gib(source), shutil.disk_usage(folder).free / GIB
-        says, wanted = "the model hub lists it", listed
-        if listed is None:
-            says, wanted = "data/models.yaml says", self.model.download
+        wanted, says, free = missing_gib(source), "the model hub lists it", shutil.disk_usage(folder).free / GIB
+        if wanted is None:
+            wanted, says = self.model.download, "data/models.yaml says"
         about = "unknown" if wanted is None else f"about {wanted:.1f} GiB (as {says})"
         self.lines.append(f"download   {about}; {free:.0f} GiB of disk are free")
         if self.model.gated and not is_here(source, "model_index.json"):
@@ -176,20 +166,19 @@ def loss_passes(notebooks: list[str], model: Model) -> int:
 
 def count_tokens(model: Model) -> int:
     """About how many tokens a picture and its prompt have: of 16 pixels a side, as in most models."""
-    return model.call.get("height", 1024) * model.call.get("width", 1024) // 16**2 + model.call.get(
-        "max_sequence_length", 256
-    )
+    return round(megapixels(model) * 1e6) // 16**2 + model.call.get("max_sequence_length", 256)
+
+
+def megapixels(model: Model) -> float:
+    """The size of a picture."""
+    return model.call.get("height", 1024) * model.call.get("width", 1024) / 1e6
 
 
 def work_of_pass(model: Model) -> float:
     """FLOP of one forward pass of one picture: counted, or estimated where a pipeline takes other texts than most."""
     size = {key: model.call[key] for key in ("height", "width") if key in model.call}
-    try:
-        return count_flop(model.source, model.call.get("max_sequence_length", 256), **size)
-    except InputError:
-        raise
-    except (AttributeError, LookupError, RuntimeError, StopIteration, TypeError, ValueError):
-        return 2.0 * parameters(model.source)["transformer"] * count_tokens(model)
+    counted = count_flop(model.source, model.call.get("max_sequence_length", 256), **size)
+    return counted or 2.0 * parameters(model.source)["transformer"] * count_tokens(model)
 
 
 def gib_recorded(model: Model, prompts: int) -> float:
@@ -217,16 +206,6 @@ def in_words(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {name}" if seconds >= 10 * size else f"{seconds / size:.1f} {name}"
     return f"{seconds:.0f} seconds"
-
-
-def show_plans(study: Study, elsewhere: bool = False) -> list[str]:
-    """Print the plan of every model of a study that is no mini; returns what makes it impossible."""
-    plans = (Plan(study, model, elsewhere) for model in study.models if not model.mini)
-    errors = []
-    for plan in plans:
-        print(plan, flush=True)
-        errors += plan.errors
-    return errors
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -58,11 +58,14 @@ def main(arguments: list[str] | None = None) -> None:
 
 def show_plans(study: Study, elsewhere: bool) -> list[str]:
     """Say what the models that are no minis will take; returns what makes that impossible. Minis need no torch here."""
-    if all(model.mini for model in study.models):
-        return []
-    from . import plan
+    errors: list[str] = []
+    for model in [model for model in study.models if not model.mini]:
+        from .plan import Plan
 
-    return plan.show_plans(study, elsewhere)
+        plan = Plan(study, model, elsewhere)
+        print(plan, flush=True)
+        errors += plan.errors
+    return errors
 
 
 def snakemake_command(study: Study, where: list[str]) -> list[str]:

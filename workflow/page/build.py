@@ -18,7 +18,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from nbconvert import HTMLExporter
 
-from benchmarks.costs import cost_chapters
 from painters_utils.engine.describe import short
 from painters_utils.engine.strategies import build_order
 from painters_utils.errors import InputError
@@ -32,6 +31,7 @@ from workflow.config import PUBLISHED, Study
 from workflow.findings.claims import load_claims
 
 from . import facts
+from .costs import cost_chapters
 
 TEMPLATE = Path(__file__).parent / "template"
 WIDGET = "application/vnd.jupyter.widget-view+json"
