@@ -10,7 +10,6 @@ process needs at its peak beyond one that only denoises, less the matrices thems
 import re
 import resource
 import sys
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from itertools import chain, combinations_with_replacement
 from multiprocessing import get_context
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
 from painters_utils.engine.recorder import record_activations
+from painters_utils.engine.recording import Recording
 from painters_utils.engine.stacks import find_stacks
 
 from .originals import narrow_flux
@@ -70,27 +70,21 @@ def ways(steps: int, batch: int, width: int, compare: bool = True, replayed: boo
     `replayed`: its blocks compute nothing, they give back what they returned in one step.
     """
     transformer, denoise = narrow_flux(width, batch, steps)
-    if replayed:
-        replay(transformer, keep_all(*narrow_flux(width, batch, steps=1)))
-
-    def recorder() -> Callable[[str, str], np.ndarray]:
-        with record_activations(transformer) as recording:
-            denoise()
-        return recording.similarity
-
-    def by_hand() -> Callable[[str, str], np.ndarray]:
-        kept = keep_all(transformer, denoise)
-        matrices = compare_by_hand(kept) if compare else {}
-        return lambda stream, average: matrices[stream, average]
-
-    return {"untouched": denoise, "recorder": recorder, "by hand": by_hand}
-
-
-def replay(transformer: nn.Module, kept: list[list[Tensor]]) -> None:
-    """Let every block give back a copy of what is kept of it."""
-    for block, parts in zip(chain(*find_stacks(transformer).values()), kept, strict=True):
+    kept = keep_all(*narrow_flux(width, batch, steps=1)) if replayed else []
+    for block, parts in zip(chain(*find_stacks(transformer).values()), kept, strict=False):
         parts = [part.to(transformer.device) for part in parts]
         block.forward = lambda *_, parts=parts, **__: tuple(part.clone() for part in parts)
+
+    def recorder() -> Recording:
+        with record_activations(transformer) as recording:
+            denoise()
+        return recording
+
+    def by_hand() -> dict[tuple[str, str], np.ndarray]:
+        kept = keep_all(transformer, denoise)
+        return compare_by_hand(kept) if compare else {}
+
+    return {"untouched": denoise, "recorder": recorder, "by hand": by_hand}
 
 
 def keep_all(transformer: nn.Module, denoise: Work) -> list[list[Tensor]]:
@@ -130,10 +124,9 @@ def compare_by_hand(kept: list[list[Tensor]], layers: int = 57) -> dict[tuple[st
 
 def check_equal(works: dict[str, Work]) -> None:
     """Refuse to compare the times of two things that do not do the same."""
-    ours, theirs = works["recorder"](), works["by hand"]()
-    for stream in ("image", "text"):
-        for average in ("after", "inputs", "timesteps", "both"):
-            np.testing.assert_allclose(ours(stream, average), theirs(stream, average), atol=1e-5)
+    recording = works["recorder"]()
+    for (stream, average), matrix in works["by hand"]().items():
+        np.testing.assert_allclose(recording.similarity(stream, average), matrix, atol=1e-5)
 
 
 def peak_mib(way: str, steps: int, batch: int, width: int) -> float:
@@ -144,7 +137,7 @@ def peak_mib(way: str, steps: int, batch: int, width: int) -> float:
 
 def _peak_mib(way: str, steps: int, batch: int, width: int) -> float:
     found = ways(steps, batch, width, compare=False)[way]()
-    rows = found.__self__.sums.values() if way == "recorder" else []  # `found` is a Recording's `similarity`
+    rows = found.sums.values() if way == "recorder" else []
     matrices = sum(total.nbytes for row in rows for total, _ in row.values())
     on_device = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
     return (peak_resident() + on_device - matrices) / 2**20

@@ -78,9 +78,9 @@ def missing_gib(source: Source) -> float | None:
     except InputError:
         return None
     # As diffusers chooses: safetensors in the pipeline's folders, no variants.
-    wanted = [file for file in listed if re.fullmatch(r"[^/]+/[^.]+\.safetensors", file.rfilename)
-              and file.rfilename.split("/")[0] in parts]  # fmt: skip
-    return sum(file.size or 0 for file in wanted if not is_here(source, file.rfilename)) / 2**30
+    chosen = re.compile(rf"({'|'.join(map(re.escape, parts))})/[^/.]+\.safetensors")
+    missing = [it for it in listed if chosen.fullmatch(it.rfilename) and not is_here(source, it.rfilename)]
+    return sum(file.size or 0 for file in missing) / 2**30
 
 
 def is_here(source: Source, file: str) -> bool:
@@ -105,7 +105,8 @@ def explain_errors(repo: str, revision: str) -> Iterator[None]:
 def find_remedy(error: BaseException, repo: str, revision: str) -> str | None:
     """What an error of the hub means and what to do, in one line; None if it is none of the hub's."""
     page = f"https://huggingface.co/{repo}"
-    for cause in causes(error):
+    cause: BaseException | None = error
+    while cause is not None:  # what the error was raised from, the outermost first
         if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
             return f"the disk is full: free some space, or set HF_HOME to another; the download of {repo} then goes on"
         status = getattr(getattr(cause, "response", None), "status_code", None)
@@ -132,11 +133,5 @@ def find_remedy(error: BaseException, repo: str, revision: str) -> str | None:
                 f"{repo} is not on this machine and the model hub cannot be reached: connect to the network (and unset "
                 "HF_HUB_OFFLINE), or copy the pipeline's folder here and name that"
             )
+        cause = cause.__cause__ or cause.__context__
     return None
-
-
-def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and everything that it was raised from, the outermost first."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

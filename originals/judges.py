@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,12 +29,6 @@ NETWORKS = {"clip": CLIPModel, "dino": Dinov2Model}
 BATCH = 32  # pictures at a time
 
 
-class Painted(Protocol):
-    """A picture and what it holds."""
-
-    image: Image.Image
-
-
 class Judge:
     """One of NETWORKS with the weights in `folder`, on the GPU if there is one; `fingerprint` is that of the weights.
 
@@ -42,20 +36,18 @@ class Judge:
     """
 
     def __init__(self, name: str, folder: Path) -> None:
-        local, wanted = dict(local_files_only=True), NETWORKS[name].config_class.model_type
+        wanted, local = NETWORKS[name].config_class.model_type, dict(local_files_only=True)
+        whole = dict(dtype=torch.float32, use_safetensors=True, output_loading_info=True)
         try:
-            found = AutoConfig.from_pretrained(folder, **local).model_type
-            if found != wanted:
+            if (found := AutoConfig.from_pretrained(folder, **local).model_type) != wanted:
                 raise InputError(f"{folder} holds a {found}, not a {wanted}")
-            network, loaded = NETWORKS[name].from_pretrained(
-                folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **local
-            )
+            network, loaded = NETWORKS[name].from_pretrained(folder, **whole, **local)
             self.processor = AutoImageProcessor.from_pretrained(folder, **local)
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, **local) if name == "clip" else None
         except InputError:
             raise
         except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-            raise InputError(f"{folder} cannot be loaded ({str(error).strip().splitlines()[0]})") from error
+            raise InputError(f"{folder} cannot be loaded ({first_line(error)})") from error
         missing = len(loaded["missing_keys"]) + len(loaded["mismatched_keys"])
         if missing:  # transformers has put random numbers there
             raise InputError(f"{folder} holds no whole {wanted}: {missing} of its tensors are missing")
@@ -106,7 +98,13 @@ class JudgeScorer:
     floor_zero = ()
 
     def __init__(self, wanted: Mapping[str, str | None]) -> None:
-        check_judges(wanted)
+        for name, where in wanted.items():
+            if name not in NETWORKS:
+                raise unknown("judge", name, NETWORKS)
+            if where is not None and (not isinstance(where, str) or not where.strip()):
+                raise InputError(
+                    f"judge {name!r} is {where!r}: give a folder or a repository with its weights, or null"
+                )
         self.judges: dict[str, Judge] = {}
         self.absent: dict[str, str] = {}
         for name in NETWORKS:
@@ -120,8 +118,8 @@ class JudgeScorer:
         self.names = self.overall = tuple(self.judges)
         self.fingerprint = " ".join(f"{name} {judge.fingerprint}" for name, judge in self.judges.items())
 
-    def score(self, prompts: Sequence[str], pictures: Sequence["Painted"], before: Sequence["Painted"]) -> pd.DataFrame:
-        """A row for each picture, a column for each judge."""
+    def score(self, prompts: Sequence[str], pictures: Sequence[Any], before: Sequence[Any]) -> pd.DataFrame:
+        """A row for each picture (something with an `image`), a column for each judge."""
         images, untouched = ([picture.image for picture in some] for some in (pictures, before))
         return pd.DataFrame({name: judge.score(prompts, images, untouched) for name, judge in self.judges.items()})
 
@@ -130,15 +128,6 @@ class JudgeScorer:
         if score in self.names:
             return ""
         return self.absent.get(score, "the checker reads nothing but the minis' painted world")
-
-
-def check_judges(wanted: Mapping[str, str | None]) -> None:
-    """Refuse what names no judge or no place of its weights."""
-    for name, where in wanted.items():
-        if name not in NETWORKS:
-            raise unknown("judge", name, NETWORKS)
-        if where is not None and (not isinstance(where, str) or not where.strip()):
-            raise InputError(f"judge {name!r} is {where!r}: give a folder or a repository with its weights, or null")
 
 
 @cache
@@ -156,15 +145,16 @@ def find_weights(where: str) -> Path:
     if folder.is_dir():
         return folder
     repository, _, revision = where.partition("@")
+    files = ["*.json", "*.txt", "*.safetensors"]
     try:
-        return Path(
-            snapshot_download(
-                repository, revision=revision or None, allow_patterns=["*.json", "*.txt", "*.safetensors"]
-            )
-        )
+        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=files))
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise InputError(
-            f"{where} is no folder and cannot be fetched from the model hub ({reason}): connect to the network or give "
-            "a folder with the weights"
+            f"{where} is no folder and cannot be fetched from the model hub ({first_line(error)}): connect to the "
+            "network or give a folder with the weights"
         ) from error
+
+
+def first_line(error: Exception) -> str:
+    """What an error says first."""
+    return str(error).strip().splitlines()[0]

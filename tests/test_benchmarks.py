@@ -60,7 +60,7 @@ def test_a_guided_loop_follows_the_guidance():
 def test_recording_by_hand_finds_the_recorders_matrices():
     works = recorder.ways(steps=2, batch=2, width=32)
     recorder.check_equal(works)
-    broken = {**works, "by hand": lambda: lambda stream, average: np.eye(57)}
+    broken = {**works, "by hand": lambda: {("image", "after"): np.eye(57)}}
     with pytest.raises(AssertionError):
         recorder.check_equal(broken)
 

@@ -9,6 +9,7 @@ estimates, and say what they rest on. What makes the study impossible is an erro
 import shutil
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import huggingface_hub
@@ -68,17 +69,17 @@ class Plan:
         orders = {str(variant.run) for notebook in notebooks for variant in study.variants_of(model, notebook)}
         scored = prompts + (9 * study.settings.suite if model.mini else 0)
         more = len(SEEDS) * prompts + (GALLERY * prompts if "01_models" in notebooks else 0)
-        pictures, twice = (len(orders) + 1) * scored * seeds + more, 2 if guides(model) else 1
+        pictures, twice = (len(orders) + 1) * scored * seeds + more, guides(model)
         size = f"{call['width']} × {call['height']} px" if "width" in call else "its own size"
         self.lines.append(
             f"paints     about {pictures:,} pictures: {len(orders)} orders and the untouched model × {scored} "
             f"prompts × {seeds} seeds, and {more} more; {size}, {model.steps} steps"
         )
         loss = loss_passes(notebooks, model) * min(study.settings.scenes, scored * seeds)
-        passes = pictures * model.steps * twice + loss
+        passes = pictures * model.steps * (1 + twice) + loss
         self.lines.append(
             f"passes     about {passes:,} through the transformer, one picture each"
-            + (", guidance counted twice" if twice == 2 else "")
+            + (", guidance counted twice" if twice else "")
             + (f"; {loss:,} of them for the denoising loss" if loss else "")
         )
         if not model.mini and not self.elsewhere:
@@ -96,8 +97,7 @@ class Plan:
         if not self.elsewhere:
             how.check()
         device = "cuda" if self.elsewhere and not how.device else how.on_device()
-        where = "the GPU" if device.startswith("cuda") else "this machine"
-        counts = parameters(model.source)
+        gpu, counts = device.startswith("cuda"), parameters(model.source)
         large = ", ".join(f"{part} {count / 1e9:.1f}" for part, count in counts.items() if count > 5e7)
         self.lines.append(
             f"model      {sum(counts.values()) / 1e9:.1f} billion parameters{f' ({large})' if large else ''}; layers: "
@@ -106,20 +106,19 @@ class Plan:
         prompts, weights = len(self.study.prompts_of(model)), gib_resident(model.source, how)
         in_flight = PICTURE * megapixels(model)
         painting, recording = in_flight * (how.batch or 1), in_flight * prompts + gib_recorded(model, prompts)
-        chosen = {key: getattr(how, key) for key in ("dtype", "offload", "quantize", "batch")}
+        chosen = [f"{key} {value}" for key, value in asdict(how).items() if value and key != "device"]
         self.lines.append(
-            f"memory     about {weights + painting:.1f} GiB of {where} to paint, {weights + recording:.1f} GiB to "
-            f"record {prompts} prompts together (weights {weights:.1f}; "
-            + ", ".join(f"{key} {value}" for key, value in chosen.items() if value)
-            + f"; {PICTURE:g} GiB for a megapixel in flight)"
+            f"memory     about {weights + painting:.1f} GiB of {'the GPU' if gpu else 'this machine'} to paint, "
+            f"{weights + recording:.1f} GiB to record {prompts} prompts together (weights {weights:.1f}; "
+            f"{', '.join(chosen)}; {PICTURE:g} GiB for a megapixel in flight)"
         )
         if self.elsewhere:
             return
         free = memory_free(device)
         self.lines[-1] += f"; {free:.1f} GiB are free"
-        if where != "the GPU" and sum(counts.values()) > 1e9:
+        if not gpu and sum(counts.values()) > 1e9:
             self.lines.append("warning: no GPU: it runs, but see the time above")
-        if where == "the GPU" and weights + max(painting, recording) > free:
+        if gpu and weights + max(painting, recording) > free:
             self.lines.append("warning: memory may run out: consider OFFLOAD=model, QUANTIZE=8bit or fewer prompts")
         require_memory(model.source, how)
 
@@ -136,15 +135,11 @@ class Plan:
         about = "unknown" if wanted is None else f"about {wanted:.1f} GiB (as {says})"
         self.lines.append(f"download   {about}; {free:.0f} GiB of disk are free")
         if self.model.gated and not is_here(source, "model_index.json"):
-            self.lines.append(
-                f"warning: gated: sign in at https://huggingface.co/{source.repo}, accept its licence, and run "
-                "`hf auth login` here"
-            )
+            remedy = "accept its licence, and run `hf auth login` here"
+            self.lines.append(f"warning: gated: sign in at https://huggingface.co/{source.repo}, {remedy}")
         if (wanted or 0) > free:
-            raise InputError(
-                f"{wanted:.0f} GiB do not fit on the disk, {free:.0f} GiB are free: free some space, or set HF_HOME to "
-                "a larger disk"
-            )
+            remedy = "free some space, or set HF_HOME to a larger disk"
+            raise InputError(f"{wanted:.0f} GiB do not fit on the disk, {free:.0f} GiB are free: {remedy}")
 
 
 def guides(model: Model) -> bool:

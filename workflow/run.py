@@ -69,10 +69,7 @@ def show_plans(study: Study, elsewhere: bool) -> list[str]:
 
 
 def snakemake_command(study: Study, where: list[str]) -> list[str]:
-    """The command that runs a study; its settings are written where every job finds them.
-
-    Without Snakemake's own lock, which would outlive a kill: ours keeps others out.
-    """
+    """The command that runs a study, whose settings it writes for every job. No lock of Snakemake's outlives a kill."""
     settings = {"study": {"profile": study.profile, **json.loads(study.as_json())}, "run": os.getpid()}
     with write_whole(study.out / SETTINGS) as unfinished:
         unfinished.write_text(json.dumps(settings))
@@ -85,8 +82,7 @@ def snakemake_command(study: Study, where: list[str]) -> list[str]:
 def run_here(command: list[str], locked: IO) -> int:
     """Run Snakemake and return its exit status. What it has started ends with this function, whatever ends that.
 
-    In a session of their own, Snakemake and the notebooks do not hear Ctrl-C: they are killed in one go, which all the
-    files that they write are made to bear.
+    In a session of their own, Snakemake and the notebooks do not hear Ctrl-C: they are killed in one go.
     """
     try:
         return subprocess.Popen(command, stdin=locked, start_new_session=True).wait()
@@ -95,11 +91,7 @@ def run_here(command: list[str], locked: IO) -> int:
 
 
 def forget_damaged(study: Study) -> None:
-    """Delete what is damaged, so that it is made anew.
-
-    Of the page, it is the list of its files that goes, if one of them is not as it was written; and what a killed run
-    was writing goes, too.
-    """
+    """Delete what is damaged or was being written, so that it is made anew; of the page, the list of its files."""
     for folder in (study.out, study.figures, study.page.parent):
         for unfinished in folder.rglob(f"*{PART}.*"):
             unfinished.unlink()

@@ -14,7 +14,7 @@ from painters_utils.engine.strategies import TITLES
 from painters_utils.errors import InputError, unknown
 from painters_utils.measure.intervals import interval, interval_of_draws
 from painters_utils.models.model import Model
-from painters_utils.study.experiments import Experiment, experiment, in_presets
+from painters_utils.study.experiments import Experiment, experiment
 from painters_utils.study.recordings import SEEDS, similarity_by_stack, streams_by_stack
 from painters_utils.study.scores import NAMES
 from painters_utils.study.studio import Studio
@@ -69,23 +69,20 @@ class Evidence:
         for key in of:
             if key not in known:
                 raise unknown("key of a claim's variant", key, known)
-        bands, row, depths = self.studio.bands, row_of(of), self.model.depths
+        row, place = row_of(of), of.get("place", "any")
         if preset == "article":
-            found = article_variants(self.model, [of["strategy"]])
-        elif row.build is in_presets:
-            found = row.variants(self.model, bands, presets=["matched"])
+            every = article_variants(self.model, [of["strategy"]])
         else:
-            matched = [variant for variant in row.variants(self.model, bands) if variant.preset == "matched"]
-            found = [variant for variant in matched if variant.strategy == of["strategy"]]
-        if "stack" in of:
-            single = of["stack"] == "single"
-            found = [variant for variant in found if ("single" in variant.stack) == single and variant.stack in depths]
-        if "band" in of:
-            found = [variant for variant in found if variant.band == of["band"]]
-        if "role" in of:
-            found = [variant for variant in found if (variant.stack, variant.place) == self.role(of["role"])]
-        if (place := of.get("place")) not in (None, "any"):
-            found = [v for v in found if v.place == place or v.place.startswith(f"{place} ")]
+            every = [variant for variant in row.variants(self.model, self.studio.bands) if variant.preset == "matched"]
+        role = self.role(of["role"]) if "role" in of else None
+        found = [
+            variant for variant in every
+            if variant.strategy == of["strategy"]
+            and ("stack" not in of or ("single" in variant.stack) == (of["stack"] == "single"))
+            and variant.band == of.get("band", variant.band)
+            and role in (None, (variant.stack, variant.place))
+            and (place in ("any", variant.place) or variant.place.startswith(f"{place} "))
+        ]  # fmt: skip
         if not found:
             raise InputError(f"no {preset} variant of {self.model.name!r} is {dict(of)}: see data/claims.yaml")
         return (self.few if row.name == "random_order" else self.studio), found
