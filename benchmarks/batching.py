@@ -1,8 +1,6 @@
 """Pictures a second when the prompts of a study are painted together, beside one prompt at a time.
 
-    python -m benchmarks.batching --model flux-mini
-
-The prompts of the default study, its own steps, number type and batch; only the batch differs.
+python -m benchmarks.batching --model flux-mini        the default study's prompts, steps and number type
 """
 
 from typing import Annotated

@@ -2,8 +2,8 @@
 
     python -m benchmarks.cores --model flux-mini
 
-The work is a study's own: a variant that was not painted yet is painted and scored. One process with one thread does
-it, then two such processes at once (as `make report` does on two cores), then one process with two threads.
+A new variant is painted and scored: by a process with one thread, by two at once (as `make report` does on two cores),
+and by one with two threads.
 """
 
 from concurrent.futures import ProcessPoolExecutor

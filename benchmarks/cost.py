@@ -2,8 +2,7 @@
 
     python -m benchmarks.cost --model sd3-mini
 
-A ratio is the median over the repetitions of one call's time by the untouched call's in the same repetition. Calls
-are short, many and on one thread: two threads wait for each other whenever the system interrupts one of them.
+Calls are short, many and on one thread: two wait for each other whenever the system interrupts one of them.
 """
 
 from contextlib import nullcontext

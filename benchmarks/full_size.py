@@ -5,8 +5,8 @@
     python -m benchmarks.full_size --check           the article's orders against the real configurations; no weights
 
 One denoising step and a short sampling at the article's picture size: untouched, under the identity order, with the
-middle half of every stack run in each other way, and while recording; then again with compiled blocks. What ran with
-real width is written to benchmarks/results/, named after the machine.
+middle half of every stack run in each other way, and while recording; then again with compiled blocks.
+benchmarks/results/ keeps what ran with real width.
 """
 
 import argparse
@@ -133,11 +133,8 @@ def ways_of(original: Original, transformer: nn.Module) -> dict[str, tuple[Conte
 
 
 def bytes_needed(original: Original, transformer: nn.Module, tokens: tuple = (), text: int = 0) -> int:
-    """A bound on what the device must hold: the weights, and while recording twelve times a step's activations.
-
-    The recorder keeps the layers' outputs of one step in the model's type, up to three float32 sums of them and a
-    float32 copy, and those of the first step: 1 + 3 × 2 + 2 + 1 times two bytes. On a CPU, ten to eleven were seen.
-    """
+    """A bound on what the device must hold: the weights, and while recording twelve times a step's activations, of
+    which the recorder keeps 1 in the model's type, 3 sums and a copy in float32, and 1 of the first step."""
     weights = sum(values.numel() * values.element_size() for values in transformer.parameters())
     (rows, columns), words = tokens or original.tokens, text or original.text
     layers = sum(map(len, find_stacks(transformer).values()))

@@ -1,8 +1,6 @@
 """How the cost of painting and of recording grows with layers, tokens, steps and prompts.
 
-    python -m benchmarks.growth --repeats 9
-
-One thing grows at a time, on a transformer of FLUX's depth with random weights.
+python -m benchmarks.growth --repeats 9        on a transformer of FLUX's depth with random weights
 """
 
 from functools import partial

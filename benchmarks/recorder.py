@@ -2,9 +2,8 @@
 
     python -m benchmarks.recorder --steps 50
 
-Both give the same matrices in all four averages, which is checked. Times are of the matrices alone: every block gives
-back a copy of what it once returned, and the time of that loop with nobody watching is taken off. Memory is what a
-process needs at its peak beyond one that only denoises, less the matrices themselves.
+Both give the same matrices, which is checked. Times are of the matrices alone: blocks give back copies of what they
+once returned, and the time of such a loop unwatched is taken off. Memory is the peak beyond that of denoising alone.
 """
 
 import re
@@ -65,10 +64,8 @@ def measure(
 
 
 def ways(steps: int, batch: int, width: int, compare: bool = True, replayed: bool = False) -> dict[str, Work]:
-    """A denoising loop of FLUX's depth untouched, recorded, and with every activation kept and (if so) compared.
-
-    `replayed`: its blocks compute nothing, they give back what they returned in one step.
-    """
+    """A denoising loop of FLUX's depth untouched, recorded, and with every activation kept and (if so) compared; if
+    `replayed`, its blocks compute nothing and give back what they returned in one step."""
     transformer, denoise = narrow_flux(width, batch, steps)
     kept = keep_all(*narrow_flux(width, batch, steps=1)) if replayed else []
     for block, parts in zip(chain(*find_stacks(transformer).values()), kept, strict=False):

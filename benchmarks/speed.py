@@ -2,8 +2,7 @@
 
     python -m benchmarks.speed --model sd3-mini --pictures 32
 
-A call of the whole pipeline at the model's own number of steps, in fp32 and bf16, beside the best rate that plain
-square matrix products of the same number type reach in the same repetition.
+Whole pipeline calls in fp32 and bf16, beside plain square matrix products of that number type.
 """
 
 from typing import Annotated
@@ -27,16 +26,15 @@ def measure(
     steps: Annotated[int, "denoising steps (0: the model's own)"] = 0,
     repeats: Annotated[int, "repetitions of each"] = 5,
 ) -> Found:
-    minis = [name for name, row in model_table().items() if row.get("mini")]
-    rows = []
+    minis, rows = [name for name, row in model_table().items() if row.get("mini")], []
     for name in minis if model == "all" else [model]:
-        for dtype, label in ((torch.float32, "fp32"), (torch.bfloat16, "bf16")):
-            named = Model.named(name, steps=steps or None, dtype=str(dtype).removeprefix("torch."))
+        for dtype, label in (("float32", "fp32"), ("bfloat16", "bf16")):
+            named = Model.named(name, steps=steps or None, dtype=dtype)
             pipe, call = load_pipeline(named), named.call
             paint = lambda: pipe([PROMPT] * pictures, generator=torch.Generator().manual_seed(0), **call)  # noqa: B023, E731
             with FlopCounterMode(display=False) as counter:
                 paint()
-            a, b = (torch.randn(SIDE, SIDE, device=DEVICE, dtype=dtype) for _ in range(2))
+            a, b = (torch.randn(SIDE, SIDE, device=DEVICE, dtype=getattr(torch, dtype)) for _ in range(2))
             multiply = lambda: [a @ b for _ in range(PRODUCTS)]  # noqa: B023, E731
             seconds = take_turns({"paint": paint, "multiply": multiply}, repeats)
             rate, ceiling = counter.get_total_flops() / seconds["paint"], 2 * SIDE**3 * PRODUCTS / seconds["multiply"]

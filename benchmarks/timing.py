@@ -35,8 +35,8 @@ def take_turns(
 ) -> dict[str, np.ndarray]:
     """Seconds of each repetition of each piece of work, after one that only warms up unless all is `warm`.
 
-    They take turns, so that what else the machine does falls on all alike, and each leads in turn, as the first after
-    a pause is the slowest. No round begins after `minutes`.
+    They take turns and lead in turn, so that what else the machine does falls on all alike; no round begins after
+    `minutes`.
     """
     seconds: dict[str, list[float]] = {name: [] for name in works}
     names, started = list(works), perf_counter()

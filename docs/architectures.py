@@ -1,8 +1,5 @@
-"""Which transformers of diffusers the layer orders work on: tries them all and writes docs/architectures.md.
-
-`python docs/architectures.py` builds every class of tests/architectures.yaml at toy size with random weights, runs its
-stacks in every kind of order and records its streams; nothing in the table is written by hand.
-"""
+"""Which transformers of diffusers the layer orders work on: `python docs/architectures.py` builds every class of
+tests/architectures.yaml at toy size, runs it in every kind of order, records it and writes docs/architectures.md."""
 
 import re
 import warnings
@@ -88,10 +85,9 @@ def run(transformer: nn.Module, inputs: dict[str, Any]) -> Tensor:
 
 def differs_by_position(transformer: nn.Module, inputs: dict[str, Any], stack: str) -> bool:
     """Whether it matters to a stack's other layers that a layer which adds nothing stands among them."""
-    blocks = find_stacks(transformer)[stack]
+    blocks, results = find_stacks(transformer)[stack], []
     at = 1 if len(blocks) > 2 else 0
     before, after = list(blocks[:at]), list(blocks[at + 1 :])
-    results = []
     for between in ([Skipped([blocks[at]])], []):
         with in_place_of(transformer, {stack: [*before, *between, *after]}):
             results.append(run(transformer, inputs))

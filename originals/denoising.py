@@ -1,8 +1,7 @@
 """The denoising loss of any flow-matching pipeline on pictures of its own: a cheap stand-in for painting.
 
-How far off is the predicted velocity, when a finished picture is noised again? A model that was trained elsewhere has
-no held-out scenes here, so its own pictures take their place. One step of the pipeline from a noise level straight to
-the picture says what it predicts, whatever the class. The minis' loss on scenes is in `miniworld/denoising.py`.
+How far off is the predicted velocity, when a finished picture is noised again? One step of the pipeline from a noise
+level straight to the picture says what it predicts. The minis' loss on scenes is in `miniworld/denoising.py`.
 """
 
 import inspect

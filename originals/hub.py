@@ -1,6 +1,6 @@
 """Where a pipeline lies: a folder, or the model hub; and what went wrong there, in one line with the remedy.
 
-No token is read or shown here: huggingface_hub finds the one that `hf auth login` or HF_TOKEN left.
+No token is read or shown here.
 """
 
 import errno
@@ -33,10 +33,8 @@ class Source:
 
     @cached_property
     def commit(self) -> str:
-        """The commit that the revision means: what was downloaded first stays, so that no study changes halfway.
-
-        A revision that is not on this machine is looked up; where that fails, it stands for itself. "" for a folder.
-        """
+        """The commit that the revision means, "" for a folder: what was downloaded first stays, so that no study changes
+        halfway. A revision that cannot be looked up stands for itself."""
         if self.folder or COMMIT.fullmatch(self.revision):
             return self.revision
         try:

@@ -30,10 +30,7 @@ BATCH = 32  # pictures at a time
 
 
 class Judge:
-    """One of NETWORKS with the weights in `folder`, on the GPU if there is one; `fingerprint` is that of the weights.
-
-    Raises `InputError` if they are missing, damaged or another network's.
-    """
+    """One of NETWORKS with the weights in `folder`; `InputError` if they are missing, damaged or another network's."""
 
     def __init__(self, name: str, folder: Path) -> None:
         wanted, local = NETWORKS[name].config_class.model_type, dict(local_files_only=True)
@@ -59,10 +56,7 @@ class Judge:
     def score(
         self, prompts: Sequence[str], pictures: Sequence[Image.Image], before: Sequence[Image.Image]
     ) -> np.ndarray:
-        """A number for each picture, 0 to 1: its cosine with its prompt (clip) or with the picture before it (dino).
-
-        A negative cosine counts as 0; a prompt longer than the network reads is cut.
-        """
+        """Of each picture, 0 to 1, its cosine with its prompt (clip, a long one is cut) or the one before it (dino)."""
         beside = self._read(prompts) if self.name == "clip" else self._see(before)
         return cosine_similarity(self._see(pictures), beside).clamp(0, 1).double().numpy()
 
@@ -91,8 +85,8 @@ class Judge:
 class JudgeScorer:
     """The judges whose weights are there, as one scorer of any model's pictures (the protocol: `study/scores.py`).
 
-    `wanted` says where the weights of each lie (see `find_weights`); None or no entry switches a judge off. `absent`
-    says of each of the others in one sentence why it is left out. `InputError` for a judge that does not exist.
+    `wanted` says where the weights of each lie (see `find_weights`), None switches one off; `absent` says why the
+    others are left out. `InputError` for a judge that does not exist.
     """
 
     floor_zero = ()
@@ -137,10 +131,8 @@ def load_judge(name: str, where: str) -> Judge:
 
 
 def find_weights(where: str) -> Path:
-    """The folder of a network's weights: `where` is a folder, or "owner/name" or "owner/name@revision" on the hub.
-
-    What is not on this machine yet is downloaded, weights as safetensors only; `InputError` if it cannot be.
-    """
+    """The folder of a network's weights: `where` is a folder, or "owner/name" or "owner/name@revision" on the hub, from
+    where safetensors are downloaded once; `InputError` if they cannot be."""
     folder = ROOT / Path(where).expanduser()
     if folder.is_dir():
         return folder

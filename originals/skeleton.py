@@ -1,6 +1,6 @@
 """What can be known of a model without its weights: its pipeline's class, its parts on the meta device, its stacks.
 
-Only classes of diffusers' and transformers' own are looked at: code that a repository brings along is never run.
+Code that a repository brings along is never run.
 """
 
 import inspect
@@ -80,10 +80,7 @@ def stack_depths(source: Source) -> dict[str, int]:
 
 
 def default_call(source: Source) -> dict:
-    """Steps and guidance as a model's pipeline has them when they are not given.
-
-    A pipeline that guides by a second pass only does so with a negative prompt; an empty one is given.
-    """
+    """Steps and guidance as a model's pipeline has them, and an empty negative prompt where it guides by one."""
     known = inspect.signature(pipeline_class(source).__call__).parameters
     wanted = ("num_inference_steps", "guidance_scale", "true_cfg_scale")
     call = {key: known[key].default for key in wanted if key in known and known[key].default is not None}

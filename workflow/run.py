@@ -19,6 +19,7 @@ from workflow.checks import FAILED, is_readable
 from . import cluster
 from .arguments import read_arguments
 from .config import PUBLISHED, SETTINGS, Study, from_root
+from .notebooks import figures_of, saves_numbers
 from .processes import end_children, lock
 
 SNAKEFILE = Path(__file__).parent / "Snakefile"
@@ -112,13 +113,12 @@ def is_intact(document: Path) -> bool:
     numbers, figures = document.with_suffix(".json"), document.parent / "figures"
     left = [*(document.parent / "strips" / document.stem).glob("*")]
     try:
-        cells = json.loads(document.read_bytes())["cells"]
-        if numbers.exists() or any("save_numbers(" in "".join(cell["source"]) for cell in cells):
+        executed = json.loads(document.read_bytes())
+        if numbers.exists() or saves_numbers(executed):
             left.append(numbers)
-        for output in [output for cell in cells for output in cell.get("outputs", [])]:
-            if name := output.get("metadata", {}).get("painters", {}).get("figure"):
-                about = json.loads((figures / f"{name}.json").read_bytes())
-                left.append(figures / f"{name}{about['kind']}")
+        for name in figures_of(executed):
+            about = json.loads((figures / f"{name}.json").read_bytes())
+            left.append(figures / f"{name}{about['kind']}")
     except (OSError, ValueError, LookupError):
         return False
     return all(map(is_readable, left))

@@ -1,13 +1,13 @@
 """The paper's questions and the article's claims, as data/claims.yaml writes them down, and what a test says of one.
 
 A test compares what variants keep of a model, 0 chance and 1 the full model, with a number or with other variants. It
-passes if its 95 % interval lies wholly on the claimed side, is refuted if it lies wholly on the other, and is undecided
-between. A claim holds if all of its tests pass, does not hold if one is refuted, and is undecided otherwise. A test of
-what a model's pictures cannot be scored on, or of what did not run, is not measured; nor is then the claim, unless
-another test refutes it. The tests run in `evidence.py`.
+passes or is refuted if its 95 % interval lies wholly on one side. A claim holds if all of its tests pass and does not
+hold if one is refuted; else it is not measured if one has no score or did not run, and undecided otherwise. The tests
+run in `evidence.py`.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -104,5 +104,6 @@ def verdict_table(claims: Sequence[Mapping], found: Sequence[Verdict]) -> pd.Dat
 
 def verdict_counts(found: Sequence[Verdict]) -> dict[str, int]:
     """How many verdicts hold, do not hold and are undecided; and are not measured, where there are such."""
-    counts = {kind: sum(verdict.verdict == kind for verdict in found) for kind in (HOLDS, FAILS, OPEN, UNMEASURED)}
-    return {kind: number for kind, number in counts.items() if number or kind != UNMEASURED}
+    counts = Counter({HOLDS: 0, FAILS: 0, OPEN: 0})
+    counts.update(verdict.verdict for verdict in found)
+    return dict(counts)

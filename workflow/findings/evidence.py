@@ -27,10 +27,7 @@ ROLES = {"adherence": "quality", "quality": "adherence"}  # a role's score, and 
 
 
 class Evidence:
-    """What was painted and measured of one model; what is missing is painted.
-
-    `notebooks` are those that ran; None: all. What belongs to another is not measured.
-    """
+    """What was painted and measured of one model by the `notebooks` that ran (None: all); what they lack is painted."""
 
     def __init__(
         self, model: Model, prompts: Sequence[str] | None, seeds: Sequence[int], out: str | Path, suite: int = 0,
@@ -54,8 +51,7 @@ class Evidence:
 
     def scores(self, preset: str, of: Mapping) -> pd.DataFrame:
         """Scaled scores of the variants that `of` names, their mean for each prompt and seed; with "duplicates"."""
-        studio, variants = self.variants(preset, of)
-        tables = []
+        (studio, variants), tables = self.variants(preset, of), []
         for variant in variants:
             table, raw = studio.scaled(variant), studio.scores(variant)
             if "duplicates" in raw:
@@ -66,9 +62,8 @@ class Evidence:
     def variants(self, preset: str, of: Mapping) -> tuple[Studio, list[Variant]]:
         """The studio and the variants that a reference of claims.yaml names; `InputError` if there are none."""
         known = ("strategy", "stack", "band", "place", "role")
-        for key in of:
-            if key not in known:
-                raise unknown("key of a claim's variant", key, known)
+        if strange := [key for key in of if key not in known]:
+            raise unknown("key of a claim's variant", strange[0], known)
         row, place = row_of(of), of.get("place", "any")
         if preset == "article":
             every = article_variants(self.model, [of["strategy"]])
@@ -89,12 +84,10 @@ class Evidence:
 
     def role(self, score: str) -> tuple[str, str]:
         """The matched band whose layers, skipped one by one, cost most of this score beside the other overall score."""
-        other, cost = ROLES[score], {}
-        for stack, table in self.alone.items():
-            for place, (first, last) in self.studio.bands[stack].items():
-                kept = table.iloc[first : last + 1]
-                cost[stack, place] = float((kept[other] - kept[score]).mean())
-        return max(cost, key=lambda place: cost[place])
+        cost = {stack: table[ROLES[score]] - table[score] for stack, table in self.alone.items()}
+        places = {(stack, place): cost[stack].iloc[first : last + 1].mean()
+                  for stack in cost for place, (first, last) in self.studio.bands[stack].items()}  # fmt: skip
+        return max(places, key=lambda place: places[place])
 
     @cached_property
     def alone(self) -> dict[str, pd.DataFrame]:
@@ -135,19 +128,13 @@ def evidence_of(
     models: Sequence[Model], prompts: Sequence[str] | Mapping[str, Sequence[str]] | None, seeds: Sequence[int],
     out: str | Path, **options: Any,
 ) -> dict[str, Evidence]:  # fmt: skip
-    """The evidence of every model of a study, by the name of its folder in `out`.
-
-    `prompts` are those of all models, or of each by its name.
-    """
+    """The evidence of each model, by the name of its folder in `out`; `prompts` are those of all or of each by name."""
     own = {model.name: prompts[model.name] if isinstance(prompts, Mapping) else prompts for model in models}
     return {model.key: Evidence(model, own[model.name], seeds, f"{out}/{model.key}", **options) for model in models}
 
 
 def find_verdicts(claim: Mapping, study: Mapping[str, Evidence]) -> list[Verdict]:
-    """What every model of the study (name → evidence) says of a question or a claim, for each preset that it has.
-
-    A claim on models that are not in the study has no verdicts; one that compares models needs all of them.
-    """
+    """What every model of the study (name → evidence) says of a question or a claim, for each preset that it has."""
     for test in (test for key in PRESETS for test in claim.get(key, [])):
         if "measure" in test and test["measure"] not in MEASURES:
             raise unknown(f"measure of claim {claim['id']}", test["measure"], MEASURES)
@@ -186,9 +173,9 @@ def run_test(test: Mapping, preset: str, evidence: Evidence, study: Mapping[str,
 
 def name_of(score: str, of: Mapping) -> str:
     """ "broad concepts of skip (MM-DiT, low)"."""
-    band = of.get("band")
-    where = [{"mm": "MM-DiT", "single": "single"}.get(of.get("stack", ""), ""), f"{band[0]}–{band[1]}" if band else ""]
-    where += ["" if of.get("place") in (None, "any") else of["place"], f"{of['role']} layers" if "role" in of else ""]
+    stack, band, place, role = (of.get(key) for key in ("stack", "band", "place", "role"))
+    where = ["MM-DiT" if stack == "mm" else stack, band and f"{band[0]}–{band[1]}"]
+    where += [None if place == "any" else place, role and f"{role} layers"]
     inside = ", ".join(part for part in where if part)
     return f"{NAMES[score]} of {TITLES[of['strategy']]}" + (f" ({inside})" if inside else "")
 
@@ -222,11 +209,10 @@ def ranking(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) ->
 
 def weaker_similarity(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
     """Mean cosine of two layers, less that of the other model where it is smallest."""
-    draw = np.random.default_rng(0)
-    resampled = {
-        one.model.key: np.array([draw.choice(values, len(values)).mean() for _ in range(1000)])
-        for one, values in ((one, one.similarity_draws("cosine", inside_bands=False)) for one in study.values())
-    }
+    draw, resampled = np.random.default_rng(0), {}
+    for one in study.values():
+        values = one.similarity_draws("cosine", inside_bands=False)
+        resampled[one.model.key] = np.array([draw.choice(values, len(values)).mean() for _ in range(1000)])
     own = resampled.pop(evidence.model.key)
     if not resampled:
         return unmeasured("similarity beside the other models': none was studied", OPEN)

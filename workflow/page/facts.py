@@ -1,10 +1,10 @@
 """What the page's sentences say: numbers and cases, from what the notebooks of this run saved. The words are templates.
 
-`numbers` holds each model's results by notebook, `{"flux-mini": {"05_skip": {"rows": [...]}}}`, and only of notebooks
-that ran. A fact for which none of them ran is empty, and so is its sentence.
+`numbers` are each model's by notebook, `{"flux-mini": {"05_skip": {"rows": [...]}}}`; what did not run is not there.
 """
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from statistics import fmean
 
 from painters_utils.engine.describe import short
@@ -33,8 +33,7 @@ def single_layers(numbers: Numbers) -> list[dict]:
     found = []
     for model, of in numbers.items():
         if layers := of.get("12_layer_by_layer"):
-            worst = hardest(layers["rows"])
-            spared = sum(layers["spared"].values())
+            worst, spared = min(layers["rows"], key=itemgetter("kept")), sum(layers["spared"].values())
             found.append({"model": model, "row": worst, "is": verdict_of(worst), "spared": spared})
     return found
 
@@ -53,8 +52,8 @@ def in_short(rows: Rows) -> dict:
         "count": len(rows),
         "catastrophic": are.count("catastrophic"),
         "tolerable": are.count("tolerable"),
-        "best": max(rows, key=lambda row: row["kept"]),
-        "worst": hardest(rows),
+        "best": max(rows, key=itemgetter("kept")),
+        "worst": min(rows, key=itemgetter("kept")),
     }
 
 
@@ -64,14 +63,9 @@ def roles(rows: Rows) -> list[dict]:
     found = []
     for score in wanted:
         if measured := [row for row in rows if row.get(score) is not None]:
-            worst = min(measured, key=lambda row: row[score])
+            worst = min(measured, key=itemgetter(score))
             found.append({"score": NAMES[score], "row": worst, "lost": 1 - worst[score]})
     return found
-
-
-def hardest(rows: Rows) -> Mapping:
-    """The row that keeps least."""
-    return min(rows, key=lambda row: row["kept"])
 
 
 def verdict_of(row: Mapping) -> str:
