@@ -11,8 +11,6 @@ benchmarks/results/ keeps what ran with real width.
 
 import argparse
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -29,12 +27,12 @@ from painters_utils.study.variants import article_variants
 from workflow.page.costs import save_costs
 
 from .originals import ORIGINALS, Original, denoising, with_random_weights
-from .timing import DEVICE, machine, ratio, show, take_turns, within
+from .timing import DEVICE, Work, machine, ratio, show, take_turns
 
 STRATEGIES = ("skip", "middle_repeat", "reverse", "random_order", "parallel", "looped_parallel")
 TOY = dict(tokens=(8, 8), text=24)  # with --width
 SPARE = 2 * 2**30  # bytes for what is in flight inside one block, and for the libraries
-Context = Callable[[], AbstractContextManager]
+Way = Callable[[Work], Work]  # to run the layers: it lays an order or a recorder over a piece of work
 
 
 def main() -> None:
@@ -96,18 +94,13 @@ def part(
 ) -> list[dict]:
     """A row for each way to run the layers: the time of a step by the untouched model's, seconds, memory."""
     step, sampling = (denoising(original, transformer, steps, **toy) for steps in (1, options.steps))
-    ways = ways_of(original, transformer)
-    equal = torch.equal(step(), within(ways["identity"][0], step)())
-    peaks = {way: peak_gib(within(context, sampling)) for way, (context, _) in ways.items()}
-    one, whole = (
-        take_turns({way: within(context, work) for way, (context, _) in ways.items()}, options.repeats, options.minutes)
-        for work in (step, sampling)
-    )
-    rows = []
+    ways, limits, rows = ways_of(original, transformer), (options.repeats, options.minutes), []
+    steps, samplings = ({way: over(work) for way, (over, _) in ways.items()} for work in (step, sampling))
+    equal, peaks = torch.equal(step(), steps["identity"]()), {way: peak_gib(work) for way, work in samplings.items()}
+    one, whole = take_turns(steps, *limits), take_turns(samplings, *limits)
     for way, (_, layers) in ways.items():
-        note = (
-            f"{layers} layers; {np.median(one[way]):.3f} s a step, {np.median(whole[way]):.2f} s {options.steps} steps"
-        )
+        note = f"{layers} layers; {np.median(one[way]):.3f} s a step, "
+        note += f"{np.median(whole[way]):.2f} s {options.steps} steps"
         note += f", {peaks[way]:.1f} GiB" if peaks[way] else ""
         if way == "identity":
             note += ", the same latents bit for bit" if equal else ", OTHER LATENTS"
@@ -117,18 +110,18 @@ def part(
     return rows
 
 
-def ways_of(original: Original, transformer: nn.Module) -> dict[str, tuple[Context, int]]:
+def ways_of(original: Original, transformer: nn.Module) -> dict[str, tuple[Way, int]]:
     """The ways to run the layers, and how many run in a step; strategies change the middle half of every stack."""
     depths = {stack: len(blocks) for stack, blocks in find_stacks(transformer).items()}
-    ways: dict[str, tuple[Context, int]] = {"untouched": (nullcontext, sum(depths.values()))}
+    ways: dict[str, tuple[Way, int]] = {"untouched": (lambda work: work, sum(depths.values()))}
     for strategy in ("identity", *STRATEGIES):
         orders, runs = {}, 0
         for stack, depth in depths.items():
             band = None if strategy == "identity" else [depth // 4, depth - depth // 4 - 1]
             orders[stack] = build_order(strategy, depth, band)
             runs += sum(len(step) if isinstance(step, list) else 1 for step in orders[stack])
-        ways[strategy] = partial(layer_order, transformer, orders), runs
-    recording = partial(record_activations, transformer, guided=original.guidance > 1)
+        ways[strategy] = layer_order(transformer, orders), runs
+    recording = record_activations(transformer, guided=original.guidance > 1)
     return ways | {"recording": (recording, sum(depths.values()))}
 
 

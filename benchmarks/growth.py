@@ -3,7 +3,6 @@
 python -m benchmarks.growth --repeats 9        on a transformer of FLUX's depth with random weights
 """
 
-from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from painters_utils.engine.recorder import record_activations
 
 from .recorder import narrow_flux
-from .timing import Found, Work, command, ratio, take_turns, within
+from .timing import Found, Work, command, ratio, take_turns
 
 GROWING: dict[str, dict[int, dict[str, Any]]] = {  # what grows: its number and the settings that give it
     "layers": {sum(depths): {"layers": depths} for depths in ((5, 9), (9, 19), (19, 38))},
@@ -33,7 +32,7 @@ def measure(
         for number, changes in settings.items():
             transformer, denoise = narrow_flux(**{"width": width, "batch": batch, "steps": steps} | changes)
             works[f"untouched {number}"] = denoise
-            works[f"recording {number}"] = within(partial(record_activations, transformer), denoise)
+            works[f"recording {number}"] = record_activations(transformer)(denoise)
         seconds = take_turns(works, repeats)
         *_, half, whole = settings
         for line in ("untouched", "recording"):

@@ -8,8 +8,7 @@ import inspect
 import os
 import platform
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import get_type_hints
@@ -60,27 +59,6 @@ def finish() -> None:
         torch.cuda.synchronize()
 
 
-def within(context: Callable[[], AbstractContextManager], work: Work) -> Work:
-    """The work done inside a context that is entered anew each time."""
-
-    def inside() -> object:
-        with context():
-            return work()
-
-    return inside
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch on a single thread while the context is open."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def ratio(
     id: str, what: str, values: Sequence[float], goal: tuple[str, float] | None = None, note: str = "", unit: str = "×"
 ) -> dict:
@@ -119,9 +97,8 @@ def command(measure: Callable[..., Found], doc: str) -> None:
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     hints = get_type_hints(measure, include_extras=True)
     for name, parameter in inspect.signature(measure).parameters.items():
-        kind, help = hints[name].__origin__, f"{hints[name].__metadata__[0]} (default %(default)s)"
-        how = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
-        parser.add_argument(f"--{name}", default=parameter.default, help=help, **how)
+        help = f"{hints[name].__metadata__[0]} (default %(default)s)"
+        parser.add_argument(f"--{name}", type=hints[name].__origin__, default=parameter.default, help=help)
     show(measure(**vars(parser.parse_args()))[0])
 
 

@@ -33,7 +33,7 @@ class Source:
 
     @cached_property
     def commit(self) -> str:
-        """The commit that the revision means, "" for a folder: what was downloaded first stays, so that no study changes
+        """The commit that the revision means ("" for a folder): what was downloaded first stays, lest a study changes
         halfway. A revision that cannot be looked up stands for itself."""
         if self.folder or COMMIT.fullmatch(self.revision):
             return self.revision

@@ -1,9 +1,6 @@
-"""What a study will take, told before anything is downloaded or computed: `python -m workflow.plan`.
+"""What a study will take, told before anything is downloaded or computed. Memory and time are estimates.
 
-    python -m workflow.plan --models flux-schnell --seeds 2
-
-Pictures are counted from the table of experiments, and parameters from the configuration. Memory and time are
-estimates, and say what they rest on. What makes the study impossible is an error, with the remedy.
+python -m workflow.plan --models flux-schnell --seeds 2
 """
 
 import shutil

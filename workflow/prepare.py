@@ -1,8 +1,6 @@
-"""Record a model's activations, paint its baseline and score it: once, for all notebooks that build on these.
+"""Record a model's activations, paint its baseline and score it: once, before notebooks side by side would all do it.
 
-    python -m workflow.prepare --target results/lab/flux-mini/prepared.json -p model=flux-mini -p 'seeds=[0]' …
-
-A notebook does so itself where nothing is there; notebooks that run side by side would all do it.
+python -m workflow.prepare --target results/lab/flux-mini/prepared.json -p model=flux-mini -p 'seeds=[0]' …
 """
 
 import argparse
