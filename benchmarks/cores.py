@@ -7,7 +7,7 @@ and by one with two threads.
 """
 
 from concurrent.futures import ProcessPoolExecutor
-from functools import cache
+from functools import cache, partial
 from itertools import count
 from multiprocessing import get_context
 from tempfile import TemporaryDirectory
@@ -39,12 +39,8 @@ def measure(
                 for work in [process.submit(score_variant, next(UNUSED), threads, *settings) for process in processes]:
                     work.result()
 
-            works = {
-                "one core": lambda: at_once(1, one),
-                "side by side": lambda: at_once(1, one, two),
-                "two threads": lambda: at_once(2, one),
-            }
-            seconds = take_turns(works, repeats)
+            ways = {"one core": (1, one), "side by side": (1, one, two), "two threads": (2, one)}
+            seconds = take_turns({name: partial(at_once, *way) for name, way in ways.items()}, repeats)
     twice, once = 2 * seconds["one core"] / seconds["side by side"], seconds["one core"] / seconds["two threads"]
     note = f"{model}, variants of the default study painted and scored"
     return [

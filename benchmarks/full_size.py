@@ -138,7 +138,6 @@ def bytes_needed(original: Original, transformer: nn.Module, tokens: tuple = (),
 def peak_gib(work: Callable[[], object]) -> float | None:
     """The device's peak memory during the work, weights included; None where there is no device."""
     if DEVICE != "cuda":
-        work()
         return None
     torch.cuda.reset_peak_memory_stats()
     work()

@@ -6,6 +6,7 @@ diffusers' defaults where nothing is said. AuraFlow has 4,096 positions, 64 × 6
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -41,13 +42,8 @@ class Original:
         if width:
             config |= dict.fromkeys(("joint_attention_dim", *self.channels), width) | self.narrow
             config |= {"num_attention_heads": width // 32, "attention_head_dim": 32}
-        before = torch.get_default_dtype()
-        torch.set_default_dtype(dtype)
-        try:
-            with torch.device("meta"):
-                return self.kind(**config | changes).eval()
-        finally:
-            torch.set_default_dtype(before)
+        with torch.device("meta"):
+            return self.kind(**config | changes).to(dtype).eval()
 
 
 ORIGINALS = {
@@ -94,15 +90,15 @@ def denoising(
 ) -> Callable[[], Tensor]:  # fmt: skip
     """A plain denoising loop from fixed noise: returns the latents. Guided as the article guides."""
     (rows, columns), words = tokens or original.tokens, text or original.text
-    flux, guided = original.kind is FluxTransformer2DModel, original.guidance > 1
     thousandths = 1 if original.kind is SD3Transformer2DModel else 1000  # SD3 is given 1000–0, the others 1–0
-    both, config = batch * (1 + guided), transformer.config
+    guided, config = original.guidance > 1, transformer.config
+    both = batch * (1 + guided)
     torch.manual_seed(0)
-    draw = lambda *shape: torch.randn(*shape, device=transformer.device, dtype=transformer.dtype)  # noqa: E731
+    draw = partial(torch.randn, device=transformer.device, dtype=transformer.dtype)
     inputs = {"encoder_hidden_states": draw(both, words, config.joint_attention_dim)}
     if "pooled_projection_dim" in config:
         inputs["pooled_projections"] = draw(both, config.pooled_projection_dim)
-    if flux:  # latents come as tokens, and where they lie
+    if original.kind is FluxTransformer2DModel:  # latents come as tokens, and where they lie
         places = torch.cartesian_prod(torch.zeros(1), torch.arange(rows * 1.0), torch.arange(columns * 1.0))
         places = places.to(transformer.device)
         inputs |= {"img_ids": places, "txt_ids": places.new_zeros(words, 3)}

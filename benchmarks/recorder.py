@@ -45,7 +45,8 @@ def measure(
         works = ways(count, batch, width, replayed=True)
         seconds = take_turns(works, repeats, warm=True)
         own = {way: np.subtract(seconds[way], seconds["untouched"]) for way in WAYS}
-        peaks = {way: peak_mib(way, count, batch, width) for way in works}
+        with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as alone:
+            peaks = {way: alone.submit(peak_mib, way, count, batch, width).result() for way in works}
         for way in WAYS:
             memory[way, count] = peaks[way] - peaks["untouched"]
             line = "recording" if way == "recorder" else way
@@ -128,11 +129,6 @@ def check_equal(works: dict[str, Work]) -> None:
 
 def peak_mib(way: str, steps: int, batch: int, width: int) -> float:
     """The peak memory of a process that does nothing else, in MiB; the accelerator's memory is added."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as alone:
-        return alone.submit(_peak_mib, way, steps, batch, width).result()
-
-
-def _peak_mib(way: str, steps: int, batch: int, width: int) -> float:
     found = ways(steps, batch, width, compare=False)[way]()
     rows = found.sums.values() if way == "recorder" else []
     matrices = sum(total.nbytes for row in rows for total, _ in row.values())

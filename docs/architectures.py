@@ -10,11 +10,10 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from painters_utils.engine.blocks import Skipped
 from painters_utils.engine.orders import Order
 from painters_utils.engine.rearrange import layer_order
 from painters_utils.engine.recorder import record_activations
-from painters_utils.engine.stacks import find_stacks, in_place_of
+from painters_utils.engine.stacks import find_stacks
 from painters_utils.errors import InputError
 from painters_utils.paths import ROOT
 
@@ -83,28 +82,16 @@ def run(transformer: nn.Module, inputs: dict[str, Any]) -> Tensor:
     return output
 
 
-def differs_by_position(transformer: nn.Module, inputs: dict[str, Any], stack: str) -> bool:
-    """Whether it matters to a stack's other layers that a layer which adds nothing stands among them."""
-    blocks, results = find_stacks(transformer)[stack], []
-    at = 1 if len(blocks) > 2 else 0
-    before, after = list(blocks[:at]), list(blocks[at + 1 :])
-    for between in ([Skipped([blocks[at]])], []):
-        with in_place_of(transformer, {stack: [*before, *between, *after]}):
-            results.append(run(transformer, inputs))
-    return not torch.equal(*results)
-
-
-def refusals(transformer: nn.Module, inputs: dict[str, Any]) -> dict[str, list[str]]:
+def refusals(transformer: nn.Module, inputs: dict[str, Any]) -> dict[str, dict[str, None]]:
     """Why orders do not run, each reason with the kinds of order (ORDERS) that it keeps from running."""
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, None]] = {}
     for stack, blocks in find_stacks(transformer).items():
         for kind, order in ORDERS.items() if len(blocks) > 2 else ():
             try:
                 with layer_order(transformer, {stack: order + list(range(3, len(blocks)))}):
                     run(transformer, inputs)
             except InputError as error:
-                kinds = found.setdefault(str(error).split(",")[0].replace(f" of {stack}", ""), [])
-                kinds += [kind] if kind not in kinds else []
+                found.setdefault(str(error).split(",")[0].replace(f" of {stack}", ""), {})[kind] = None
     return found
 
 

@@ -35,14 +35,11 @@ class OwnPictures:
     def __init__(self, pipe: DiffusionPipeline, jobs: Sequence[Job], batch: int, call: Mapping[str, Any]) -> None:
         self.pipe, self.call = pipe, dict(call)
         self.parts = [jobs[start : start + batch] for start in range(0, len(jobs), batch)]
-        self.latents = [self._paint(part) for part in self.parts]
-
-    @torch.no_grad()
-    def _paint(self, part: Sequence[Job]) -> Tensor:
-        """In the shape that the pipeline takes and returns them."""
-        generators = [noise_generator(*job) for job in part]
-        given = pipeline_kwargs([prompt for prompt, _ in part], self.call)
-        return self.pipe(**given, generator=generators, output_type="latent").images.float()
+        self.latents: list[Tensor] = []  # in the shape that the pipeline takes and returns them
+        for part in self.parts:
+            given = pipeline_kwargs([prompt for prompt, _ in part], call)
+            generators = [noise_generator(*job) for job in part]
+            self.latents.append(pipe(**given, generator=generators, output_type="latent").images.float())
 
     @torch.no_grad()
     def loss(self, levels: Sequence[float] = LEVELS) -> np.ndarray:

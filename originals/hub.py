@@ -94,8 +94,7 @@ def explain_errors(repo: str, revision: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        remedy = find_remedy(error, repo, revision)
-        if remedy is None:
+        if (remedy := find_remedy(error, repo, revision)) is None:
             raise
         raise InputError(remedy) from None  # a chain of requests can hold more than should be printed
 

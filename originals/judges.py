@@ -27,6 +27,7 @@ from painters_utils.paths import ROOT
 
 NETWORKS = {"clip": CLIPModel, "dino": Dinov2Model}
 BATCH = 32  # pictures at a time
+Pictures = Sequence[Image.Image]
 
 
 class Judge:
@@ -53,14 +54,12 @@ class Judge:
         self._seen: dict[str, Tensor] = {}  # baseline pictures come back with every variant
 
     @torch.inference_mode()
-    def score(
-        self, prompts: Sequence[str], pictures: Sequence[Image.Image], before: Sequence[Image.Image]
-    ) -> np.ndarray:
+    def score(self, prompts: Sequence[str], pictures: Pictures, before: Pictures) -> np.ndarray:
         """Of each picture, 0 to 1, its cosine with its prompt (clip, a long one is cut) or the one before it (dino)."""
         beside = self._read(prompts) if self.name == "clip" else self._see(before)
         return cosine_similarity(self._see(pictures), beside).clamp(0, 1).double().numpy()
 
-    def _see(self, pictures: Sequence[Image.Image]) -> Tensor:
+    def _see(self, pictures: Pictures) -> Tensor:
         """(pictures, d) on the CPU; each picture is looked at once."""
         keys = [hashlib.sha256(f"{p.mode}{p.size}".encode() + p.tobytes()).hexdigest() for p in pictures]
         new = {key: picture for key, picture in zip(keys, pictures, strict=True) if key not in self._seen}

@@ -73,10 +73,9 @@ def stack_depths(source: Source) -> dict[str, int]:
     """How many layers each stack of a model's transformer has, from its configuration; LEAST_LAYERS at least."""
     check_supported(source)
     found = {stack: len(blocks) for stack, blocks in find_stacks(empty_part(source, "transformer")).items()}
-    studied = {stack: depth for stack, depth in found.items() if depth >= LEAST_LAYERS}
-    if not studied:
-        raise InputError(f"the stacks of '{source}' are too short to study: {found}; {LEAST_LAYERS} layers are needed")
-    return studied
+    if studied := {stack: depth for stack, depth in found.items() if depth >= LEAST_LAYERS}:
+        return studied
+    raise InputError(f"the stacks of '{source}' are too short to study: {found}; {LEAST_LAYERS} layers are needed")
 
 
 def default_call(source: Source) -> dict:

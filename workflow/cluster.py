@@ -36,8 +36,7 @@ PATIENT = {"None", "Priority", "Resources", "Dependency", "BeginTime", "Cleaning
 def find_options(profile: str, out: Path) -> list[str]:
     """Snakemake's options for a profile: a folder of workflow/profiles/ by name, or any folder with a config.yaml.
 
-    On Slurm, the jobs of a study in the folder `out` have a name of their own. Raises `InputError` if there is no such
-    profile, or this machine lacks what its executor needs.
+    On Slurm, each folder `out` names its jobs. `InputError` if there is no such profile, or its executor lacks a thing.
     """
     folder = next((it for it in (PROFILES / profile, Path(profile)) if (it / "config.yaml").is_file()), None)
     if folder is None:
@@ -97,10 +96,7 @@ def wait(process: subprocess.Popen, name: str | None) -> int | None:
 
 
 def list_jobs(name: str | None) -> dict[str, str] | None:
-    """The study's jobs that wait or run on Slurm, and why they wait ("None" if they run).
-
-    None if that cannot be known: no answer, or another executor.
-    """
+    """The study's jobs on Slurm and why they wait ("None": they run); None if there is no answer or no Slurm."""
     if name is None:
         return None
     answer = subprocess.run(["squeue", "--me", "--noheader", "--format=%i %j %r"], capture_output=True, text=True)

@@ -187,16 +187,15 @@ def check_words(study: Study) -> None:
     own = study.settings.others.prompts
     check_prompts(others_prompts(own))
     for model in study.models:
-        folder = model.folder if model.mini else model.source.folder
         if model.mini:
-            check_prompts_of(study.settings.prompts, folder)
-        elif folder and reads_words(folder) and not isinstance(own, list):
+            check_prompts_of(study.settings.prompts, model.folder)
+        elif (folder := model.source.folder) and reads_words(folder) and not isinstance(own, list):
             raise InputError(
                 f"{model.name} is a mini, which reads few words: give it a row with `mini: true` in data/models.yaml "
                 "for the minis' prompts and scores, or put prompts of its words under `others` in config.yaml"
             )
-        if folder:
-            check_weights(folder.rglob("*.safetensors"))
+        if model.source.folder:
+            check_weights(model.source.folder.rglob("*.safetensors"))
     check_weights((DATA / "checker").glob("*.safetensors"))
 
 

@@ -32,9 +32,8 @@ def execute_notebook(notebook: Path, target: Path, parameters: dict[str, Any]) -
     (`PapermillExecutionError`) or the kernel is killed (`DeadKernelError`), what ran is kept as *.failed.ipynb.
     """
     declared = papermill.inspect_notebook(notebook)
-    for name in parameters:
-        if name not in declared:
-            raise unknown(f"parameter of {notebook.name}", name, declared)
+    if strange := [name for name in parameters if name not in declared]:
+        raise unknown(f"parameter of {notebook.name}", strange[0], declared)
     failed = target.with_suffix(f"{FAILED}.ipynb")
     with write_whole(target) as unfinished:
         try:

@@ -40,15 +40,12 @@ def choose_notebooks(
     """
     every = read_notebooks()
     per_model, closing = ({n: it for n, it in every.items() if it.runs == runs} for runs in ("per model", "once"))
-    for name in names or []:
-        if name not in per_model:
-            raise unknown("notebook", name, per_model)
-    for name, own in options.items():
-        if name not in every:
-            raise unknown("notebook", name, every)
-        for option in own:
-            if option not in every[name].parameters:
-                raise unknown(f"parameter of {name}", option, every[name].parameters)
+    for name, known in [*((name, per_model) for name in names or []), *((name, every) for name in options)]:
+        if name not in known:
+            raise unknown("notebook", name, known)
+    for name, option in [(name, option) for name, own in options.items() for option in own]:
+        if option not in every[name].parameters:
+            raise unknown(f"parameter of {name}", option, every[name].parameters)
     return {name: it for name, it in per_model.items() if name in (names or per_model)}, closing
 
 

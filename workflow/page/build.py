@@ -175,8 +175,7 @@ def strips(folder: Path) -> list[tuple[str, str]]:
     """What `save_strips` wrote: (name, base64) of each strip, the baseline first, then "MM-DiT: skip 7–10"."""
     path = folder / "names.json"
     names = json.loads(path.read_text()) if path.exists() else {}
-    told = {name: [short(part) for part in name.split("/", 1)] for name in names}
-    return [(": ".join(told[name]), base64.b64encode((folder / file).read_bytes()).decode())
+    return [(": ".join(map(short, name.split("/", 1))), base64.b64encode((folder / file).read_bytes()).decode())
             for name, file in names.items()]  # fmt: skip
 
 

@@ -2,9 +2,9 @@
 
 `python -m benchmarks` leaves a file for each machine, benchmarks/results/<machine>.json:
 - `machine`: name, processor, cores, torch, the accelerator if there is one, and how busy the machine was;
-- `rows`: what was measured, each {id, what, value, low, high, unit, goal, note}; low and high are a 95 % interval or
-  None, `goal` is None or a sign and a number, ["≤", 1.01];
-- `points`: what is drawn, each {panel, line, x, y}.
+- `rows`: {id, what, value, low, high, unit, goal, note}; low and high are a 95 % interval or None, and goal is None or
+  a sign and a number, ["≤", 1.01];
+- `points`: {panel, line, x, y}, to be drawn.
 """
 
 import json
