@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
-from originals.words import check_prompts, check_prompts_of, reads_words
+from originals.words import check_prompts, read_tokenizer, reads_words
 from painters_utils.errors import InputError, unknown
 from painters_utils.models.model import Model
 from painters_utils.paths import CONFIG, DATA, ROOT
@@ -188,7 +188,7 @@ def check_words(study: Study) -> None:
     check_prompts(others_prompts(own))
     for model in study.models:
         if model.mini:
-            check_prompts_of(study.settings.prompts, model.folder)
+            check_prompts(study.settings.prompts, *read_tokenizer(model.folder))
         elif (folder := model.source.folder) and reads_words(folder) and not isinstance(own, list):
             raise InputError(
                 f"{model.name} is a mini, which reads few words: give it a row with `mini: true` in data/models.yaml "
