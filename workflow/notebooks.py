@@ -40,12 +40,12 @@ def choose_notebooks(
     """
     every = read_notebooks()
     per_model, closing = ({n: it for n, it in every.items() if it.runs == runs} for runs in ("per model", "once"))
-    for name, known in [*((name, per_model) for name in names or []), *((name, every) for name in options)]:
-        if name not in known:
-            raise unknown("notebook", name, known)
-    for name, option in [(name, option) for name, own in options.items() for option in own]:
-        if option not in every[name].parameters:
-            raise unknown(f"parameter of {name}", option, every[name].parameters)
+    for wanted, known in ((names or [], per_model), (options, every)):
+        if strange := [name for name in wanted if name not in known]:
+            raise unknown("notebook", strange[0], known)
+    for name, own in options.items():
+        if strange := [option for option in own if option not in every[name].parameters]:
+            raise unknown(f"parameter of {name}", strange[0], every[name].parameters)
     return {name: it for name, it in per_model.items() if name in (names or per_model)}, closing
 
 

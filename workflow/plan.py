@@ -101,7 +101,7 @@ class Plan:
             + ", ".join(f"{stack} {depth}" for stack, depth in model.depths.items())
         )
         prompts, weights = len(self.study.prompts_of(model)), gib_resident(model.source, how)
-        in_flight = PICTURE * megapixels(model)
+        in_flight = PICTURE * pixels(model) / 1e6
         painting, recording = in_flight * (how.batch or 1), in_flight * prompts + gib_recorded(model, prompts)
         chosen = [f"{key} {value}" for key, value in asdict(how).items() if value and key != "device"]
         self.lines.append(
@@ -158,12 +158,12 @@ def loss_passes(notebooks: list[str], model: Model) -> int:
 
 def count_tokens(model: Model) -> int:
     """About how many tokens a picture and its prompt have: of 16 pixels a side, as in most models."""
-    return round(megapixels(model) * 1e6) // 16**2 + model.call.get("max_sequence_length", 256)
+    return pixels(model) // 16**2 + model.call.get("max_sequence_length", 256)
 
 
-def megapixels(model: Model) -> float:
-    """The size of a picture."""
-    return model.call.get("height", 1024) * model.call.get("width", 1024) / 1e6
+def pixels(model: Model) -> int:
+    """Of a picture; of a size that the pipeline chooses itself, about."""
+    return model.call.get("height", 1024) * model.call.get("width", 1024)
 
 
 def work_of_pass(model: Model) -> float:

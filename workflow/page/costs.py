@@ -63,16 +63,10 @@ def goal_met(row: Mapping) -> str:
 
 def cost_table(rows: Sequence[Mapping]) -> pd.DataFrame:
     """The rows as people read them."""
-    return pd.DataFrame(
-        {
-            "what": row["what"],
-            "measured": in_short(row),
-            "goal": "" if row["goal"] is None else f"{row['goal'][0]} {row['goal'][1]:g}",
-            "met": goal_met(row),
-            "note": row["note"],
-        }
-        for row in rows
-    )
+    goals = ["" if row["goal"] is None else "{} {:g}".format(*row["goal"]) for row in rows]
+    what, notes = ([row[key] for row in rows] for key in ("what", "note"))
+    measured, met = [in_short(row) for row in rows], [goal_met(row) for row in rows]
+    return pd.DataFrame({"what": what, "measured": measured, "goal": goals, "met": met, "note": notes})
 
 
 def in_short(row: Mapping) -> str:

@@ -30,12 +30,10 @@ def matched_mean(numbers: Numbers, notebook: str) -> float | None:
 
 def single_layers(numbers: Numbers) -> list[dict]:
     """For each model the layer that is needed most, and how many others can be spared."""
-    found = []
-    for model, of in numbers.items():
-        if layers := of.get("12_layer_by_layer"):
-            worst, spared = min(layers["rows"], key=itemgetter("kept")), sum(layers["spared"].values())
-            found.append({"model": model, "row": worst, "is": verdict_of(worst), "spared": spared})
-    return found
+    known = {model: of["12_layer_by_layer"] for model, of in numbers.items() if "12_layer_by_layer" in of}
+    worst = {model: min(layers["rows"], key=itemgetter("kept")) for model, layers in known.items()}
+    return [{"model": model, "row": worst[model], "is": verdict_of(worst[model]), "spared": sum(of["spared"].values())}
+            for model, of in known.items()]  # fmt: skip
 
 
 def grouped(numbers: Numbers) -> list[dict]:
@@ -48,24 +46,17 @@ def grouped(numbers: Numbers) -> list[dict]:
 def in_short(rows: Rows) -> dict:
     """Of the variants of one experiment: the least and the most harmful, and how many are surely which."""
     are = [verdict_of(row) for row in rows]
-    return {
-        "count": len(rows),
-        "catastrophic": are.count("catastrophic"),
-        "tolerable": are.count("tolerable"),
-        "best": max(rows, key=itemgetter("kept")),
-        "worst": min(rows, key=itemgetter("kept")),
-    }
+    counts = {kind: are.count(kind) for kind in ("catastrophic", "tolerable")}
+    best, worst = (most(rows, key=itemgetter("kept")) for most in (max, min))
+    return {"count": len(rows), "best": best, "worst": worst, **counts}
 
 
 def roles(rows: Rows) -> list[dict]:
     """Of each score that the model has, the layer that costs most of it."""
     wanted = ("broad", "fine", "layout", "quality") if "layout" in rows[0] else ("clip", "dino", "coarse", "detail")
-    found = []
-    for score in wanted:
-        if measured := [row for row in rows if row.get(score) is not None]:
-            worst = min(measured, key=itemgetter(score))
-            found.append({"score": NAMES[score], "row": worst, "lost": 1 - worst[score]})
-    return found
+    measured = {score: [row for row in rows if row.get(score) is not None] for score in wanted}
+    worst = {score: min(some, key=itemgetter(score)) for score, some in measured.items() if some}
+    return [{"score": NAMES[score], "row": row, "lost": 1 - row[score]} for score, row in worst.items()]
 
 
 def verdict_of(row: Mapping) -> str:
