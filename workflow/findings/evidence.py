@@ -14,7 +14,7 @@ from painters_utils.engine.strategies import TITLES
 from painters_utils.errors import InputError, unknown
 from painters_utils.measure.intervals import interval, interval_of_draws
 from painters_utils.models.model import Model
-from painters_utils.study.experiments import Experiment, experiment
+from painters_utils.study.experiments import Experiment, experiment, in_presets
 from painters_utils.study.recordings import SEEDS, similarity_by_stack, streams_by_stack
 from painters_utils.study.scores import NAMES
 from painters_utils.study.studio import Studio
@@ -68,7 +68,8 @@ class Evidence:
         if preset == "article":
             every = article_variants(self.model, [of["strategy"]])
         else:
-            every = [variant for variant in row.variants(self.model, self.studio.bands) if variant.preset == "matched"]
+            only = {"presets": ["matched"]} if row.build is in_presets else {}
+            every = [it for it in row.variants(self.model, self.studio.bands, **only) if it.preset == "matched"]
         role = self.role(of["role"]) if "role" in of else None
         found = [
             variant for variant in every
