@@ -42,8 +42,13 @@ class Original:
         if width:
             config |= dict.fromkeys(("joint_attention_dim", *self.channels), width) | self.narrow
             config |= {"num_attention_heads": width // 32, "attention_head_dim": 32}
-        with torch.device("meta"):
-            return self.kind(**config | changes).to(dtype).eval()
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(dtype)
+        try:
+            with torch.device("meta"):
+                return self.kind(**config | changes).eval()
+        finally:
+            torch.set_default_dtype(before)
 
 
 ORIGINALS = {
