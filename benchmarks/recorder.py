@@ -9,7 +9,6 @@ once returned, and the time of such a loop unwatched is taken off. Memory is the
 import re
 import resource
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from itertools import chain, combinations_with_replacement
 from multiprocessing import get_context
 from pathlib import Path
@@ -45,8 +44,8 @@ def measure(
         works = ways(count, batch, width, replayed=True)
         seconds = take_turns(works, repeats, warm=True)
         own = {way: np.subtract(seconds[way], seconds["untouched"]) for way in WAYS}
-        with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as alone:
-            peaks = {way: alone.submit(peak_mib, way, count, batch, width).result() for way in works}
+        with get_context("spawn").Pool(1, maxtasksperchild=1) as alone:
+            peaks = {way: alone.apply(peak_mib, (way, count, batch, width)) for way in works}
         for way in WAYS:
             memory[way, count] = peaks[way] - peaks["untouched"]
             line = "recording" if way == "recorder" else way
