@@ -5,13 +5,12 @@ python -m benchmarks --quick    do they all run? Tiny settings, nothing kept
 """
 
 import argparse
-import json
 import re
 
 from painters_utils.paths import ROOT
+from workflow.page.costs import cost_table, save_costs
 
 from . import batching, cores, cost, growth, recorder, speed
-from .costs import RESULTS, cost_table
 from .timing import machine, show
 
 PAGE = ROOT / "docs/costs.md"
@@ -44,9 +43,7 @@ def main() -> None:
 
 def keep(found: dict) -> None:
     """The machine's file, and the rows with a goal as the table of docs/costs.md."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{found['machine']['name']}.json"
-    path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    save_costs(found, found["machine"]["name"])
     table = cost_table([row for row in found["rows"] if row["goal"]]).drop(columns="note").to_markdown(index=False)
     about = "{processor}, {cores} cores, torch {torch}".format(**found["machine"])
     text = f"<!-- bench -->\n{table}\n\n*{about}*\n<!-- /bench -->"

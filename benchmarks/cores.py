@@ -2,12 +2,12 @@
 
     python -m benchmarks.cores --model flux-mini
 
-The work is a study's own: a variant that was not painted yet is painted and scored. One process with one thread does
-it, then two such processes at once (as `make report` does on two cores), then one process with two threads.
+A new variant is painted and scored: by a process with one thread, by two at once (as `make report` does on two cores),
+and by one with two threads.
 """
 
 from concurrent.futures import ProcessPoolExecutor
-from functools import cache
+from functools import cache, partial
 from itertools import count
 from multiprocessing import get_context
 from tempfile import TemporaryDirectory
@@ -39,14 +39,9 @@ def measure(
                 for work in [process.submit(score_variant, next(UNUSED), threads, *settings) for process in processes]:
                     work.result()
 
-            works = {
-                "one core": lambda: at_once(1, one),
-                "side by side": lambda: at_once(1, one, two),
-                "two threads": lambda: at_once(2, one),
-            }
-            seconds = take_turns(works, repeats)
-    twice = [2 * a / b for a, b in zip(seconds["one core"], seconds["side by side"], strict=True)]
-    once = [a / b for a, b in zip(seconds["one core"], seconds["two threads"], strict=True)]
+            ways = {"one core": (1, one), "side by side": (1, one, two), "two threads": (2, one)}
+            seconds = take_turns({name: partial(at_once, *way) for name, way in ways.items()}, repeats)
+    twice, once = 2 * seconds["one core"] / seconds["side by side"], seconds["one core"] / seconds["two threads"]
     note = f"{model}, variants of the default study painted and scored"
     return [
         ratio("cores", "work of two notebooks on two cores, relative to one on one", twice, ("≥", 1.6), note),
@@ -57,13 +52,14 @@ def measure(
 def score_variant(draw: int, threads: int, *settings: str | int) -> None:
     """Paint and score one variant, in a process that keeps the model and its baseline."""
     torch.set_num_threads(threads)
-    studio = loaded(*settings)
+    studio = study_of(*settings)
     stack, depth = next(iter(studio.model.depths.items()))
     studio.scores(custom_variant(stack, depth, "random_order", band=[1, depth - 2], seed=draw))
 
 
 @cache
-def loaded(model: str, steps: int, folder: str) -> Studio:
+def study_of(model: str, steps: int, folder: str) -> Studio:
+    """The default study of one model, with the study's own steps or other ones, in a folder."""
     settings = load_study().settings
     named = Model.named(model, steps=steps or settings.steps)
     return Studio(named, settings.prompts, [0], folder, suite=settings.suite)

@@ -2,11 +2,9 @@
 
     python -m benchmarks.cost --model sd3-mini
 
-A ratio is the median over the repetitions of one call's time by the untouched call's in the same repetition. Calls
-are short, many and on one thread: two threads wait for each other whenever the system interrupts one of them.
+Calls are short, many and on one thread: two wait for each other whenever the system interrupts one of them.
 """
 
-from contextlib import nullcontext
 from typing import Annotated
 
 import torch
@@ -18,7 +16,7 @@ from painters_utils.engine.strategies import build_order, middle_band
 from painters_utils.models.loading import load_pipeline
 from painters_utils.models.model import Model
 
-from .timing import Found, command, one_thread, ratio, take_turns, within
+from .timing import Found, command, ratio, take_turns
 
 
 def measure(
@@ -34,24 +32,27 @@ def measure(
     backwards = {stack: build_order("reverse", depth, middle_band(depth, 1)) for stack, depth in depths.items()}
     prompts = ["a red dog wearing a blue hat"] * batch
     paint = lambda: pipe(prompts, generator=torch.Generator().manual_seed(0), **named.call)  # noqa: E731
-    contexts = {
-        "untouched": nullcontext,
-        "identity": lambda: layer_order(pipe.transformer, identity),
-        "reverse": lambda: layer_order(pipe.transformer, backwards),
-        "recording": lambda: record_activations(pipe.transformer),
+    works = {
+        "untouched": paint,
+        "identity": layer_order(pipe.transformer, identity)(paint),
+        "reverse": layer_order(pipe.transformer, backwards)(paint),
+        "recording": record_activations(pipe.transformer)(paint),
     }
-    with one_thread():
-        seconds = take_turns({name: within(context, paint) for name, context in contexts.items()}, repeats)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    seconds = take_turns(works, repeats)
+    torch.set_num_threads(threads)
     note = f"{model}, {batch} pictures, {steps} steps, one thread, whole pipeline calls"
-    rows = []
-    for name, how, goal in (
-        ("identity", "under the identity order", 1.01),
-        ("reverse", "with the middle reversed", 1.01),
-        ("recording", "while recording", 1.1),
-    ):
-        ratios = [own / base for own, base in zip(seconds[name], seconds["untouched"], strict=True)]
-        rows.append(ratio(name, f"time {how}, relative to the untouched pipeline", ratios, ("≤", goal), note))
-    return rows, []
+    what = {
+        "identity": ("under the identity order", 1.01),
+        "reverse": ("with the middle reversed", 1.01),
+        "recording": ("while recording", 1.1),
+    }
+    return [
+        ratio(name, f"time {how}, relative to the untouched pipeline", seconds[name] / seconds["untouched"],
+              ("≤", goal), note)
+        for name, (how, goal) in what.items()
+    ], []  # fmt: skip
 
 
 if __name__ == "__main__":

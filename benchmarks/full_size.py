@@ -5,18 +5,15 @@
     python -m benchmarks.full_size --check           the article's orders against the real configurations; no weights
 
 One denoising step and a short sampling at the article's picture size: untouched, under the identity order, with the
-middle half of every stack run in each other way, and while recording; then again with compiled blocks. What ran with
-real width is written to benchmarks/results/, named after the machine.
+middle half of every stack run in each other way, and while recording; then again with compiled blocks.
+benchmarks/results/ keeps what ran with real width.
 """
 
 import argparse
-import json
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from itertools import chain
-from statistics import median
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -27,15 +24,15 @@ from painters_utils.engine.strategies import build_order
 from painters_utils.errors import InputError
 from painters_utils.models.model import Model
 from painters_utils.study.variants import article_variants
+from workflow.page.costs import save_costs
 
-from .costs import RESULTS
 from .originals import ORIGINALS, Original, denoising, with_random_weights
-from .timing import DEVICE, machine, ratio, show, take_turns, within
+from .timing import DEVICE, Work, machine, ratio, show, take_turns
 
 STRATEGIES = ("skip", "middle_repeat", "reverse", "random_order", "parallel", "looped_parallel")
 TOY = dict(tokens=(8, 8), text=24)  # with --width
 SPARE = 2 * 2**30  # bytes for what is in flight inside one block, and for the libraries
-Contexts = dict[str, Callable[[], AbstractContextManager]]
+Way = Callable[[Work], Work]  # to run the layers: it lays an order or a recorder over a piece of work
 
 
 def main() -> None:
@@ -88,10 +85,8 @@ def measure(name: str, options: argparse.Namespace) -> None:
     print(f"\n{original.title}, about {need / 2**30:.1f} GiB, by each way's step to the untouched model's:")
     show(rows)
     if not options.width:
-        found = {"machine": machine(), "rows": rows, "points": []}
-        RESULTS.mkdir(exist_ok=True)
-        path = RESULTS / f"full-size-{name}-{found['machine']['name']}.json"
-        path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+        about = machine()
+        save_costs({"machine": about, "rows": rows, "points": []}, f"full-size-{name}-{about['name']}")
 
 
 def part(
@@ -99,65 +94,40 @@ def part(
 ) -> list[dict]:
     """A row for each way to run the layers: the time of a step by the untouched model's, seconds, memory."""
     step, sampling = (denoising(original, transformer, steps, **toy) for steps in (1, options.steps))
-    ways = contexts(original, transformer)
-    peaks, equal = {}, torch.equal(step(), within(ways["identity"], step)())
-    for way, context in ways.items():
-        peaks[way] = peak_gib(within(context, sampling))
-    one, whole = (
-        take_turns({way: within(context, work) for way, context in ways.items()}, options.repeats, options.minutes)
-        for work in (step, sampling)
-    )
-    rows = []
-    for way, runs in layer_runs(transformer).items():
-        by_untouched = [a / b for a, b in zip(one[way], one["untouched"], strict=True)]
-        note = f"{runs} layers; {median(one[way]):.3f} s a step, {median(whole[way]):.2f} s {options.steps} steps"
+    ways, limits, rows = ways_of(original, transformer), (options.repeats, options.minutes), []
+    steps, samplings = ({way: over(work) for way, (over, _) in ways.items()} for work in (step, sampling))
+    equal, peaks = torch.equal(step(), steps["identity"]()), {way: peak_gib(work) for way, work in samplings.items()}
+    one, whole = take_turns(steps, *limits), take_turns(samplings, *limits)
+    for way, (_, layers) in ways.items():
+        note = f"{layers} layers; {np.median(one[way]):.3f} s a step, "
+        note += f"{np.median(whole[way]):.2f} s {options.steps} steps"
         note += f", {peaks[way]:.1f} GiB" if peaks[way] else ""
         if way == "identity":
             note += ", the same latents bit for bit" if equal else ", OTHER LATENTS"
         goal = ("≤", 1.01) if way == "identity" else None
         what = f"{original.title}{suffix}: {way.replace('_', ' ')}"
-        rows.append(ratio(f"{original.mini} {way}{suffix}", what, by_untouched, goal, note))
+        rows.append(ratio(f"{original.mini} {way}{suffix}", what, one[way] / one["untouched"], goal, note))
     return rows
 
 
-def contexts(original: Original, transformer: nn.Module) -> Contexts:
-    """The ways to run the layers."""
-    ways: Contexts = {"untouched": nullcontext}
-    for strategy, orders in all_orders(transformer).items():
-        ways[strategy] = partial(layer_order, transformer, orders)
-    ways["recording"] = partial(record_activations, transformer, guided=original.guidance > 1)
-    return ways
-
-
-def all_orders(transformer: nn.Module) -> dict[str, dict[str, list]]:
-    """The middle half of every stack under each strategy."""
+def ways_of(original: Original, transformer: nn.Module) -> dict[str, tuple[Way, int]]:
+    """The ways to run the layers, and how many run in a step; strategies change the middle half of every stack."""
     depths = {stack: len(blocks) for stack, blocks in find_stacks(transformer).items()}
-    identity = {stack: build_order("identity", depth) for stack, depth in depths.items()}
-    return {"identity": identity} | {
-        strategy: {
-            stack: build_order(strategy, depth, [depth // 4, depth - depth // 4 - 1]) for stack, depth in depths.items()
-        }
-        for strategy in STRATEGIES
-    }
-
-
-def layer_runs(transformer: nn.Module) -> dict[str, int]:
-    """How many layers run in a step, by way."""
-    whole = sum(map(len, find_stacks(transformer).values()))
-    runs = {
-        strategy: sum(len(step) if isinstance(step, list) else 1 for order in orders.values() for step in order)
-        for strategy, orders in all_orders(transformer).items()
-    }
-    return {"untouched": whole, **runs, "recording": whole}
+    ways: dict[str, tuple[Way, int]] = {"untouched": (lambda work: work, sum(depths.values()))}
+    for strategy in ("identity", *STRATEGIES):
+        orders, runs = {}, 0
+        for stack, depth in depths.items():
+            band = None if strategy == "identity" else [depth // 4, depth - depth // 4 - 1]
+            orders[stack] = build_order(strategy, depth, band)
+            runs += sum(len(step) if isinstance(step, list) else 1 for step in orders[stack])
+        ways[strategy] = layer_order(transformer, orders), runs
+    recording = record_activations(transformer, guided=original.guidance > 1)
+    return ways | {"recording": (recording, sum(depths.values()))}
 
 
 def bytes_needed(original: Original, transformer: nn.Module, tokens: tuple = (), text: int = 0) -> int:
-    """A bound on what the device must hold: the weights, and while recording twelve times a step's activations.
-
-    The recorder keeps the layers' outputs of one step in the model's type, up to three float32 sums of them and a
-    float32 copy, and those of the first step wait a while: 1 + 3 × 2 + 2 + 1 times two bytes. On a CPU, at a width of
-    512, ten to eleven times were seen.
-    """
+    """A bound on what the device must hold: the weights, and while recording twelve times a step's activations, of
+    which the recorder keeps 1 in the model's type, 3 sums and a copy in float32, and 1 of the first step."""
     weights = sum(values.numel() * values.element_size() for values in transformer.parameters())
     (rows, columns), words = tokens or original.tokens, text or original.text
     layers = sum(map(len, find_stacks(transformer).values()))
@@ -168,7 +138,6 @@ def bytes_needed(original: Original, transformer: nn.Module, tokens: tuple = (),
 def peak_gib(work: Callable[[], object]) -> float | None:
     """The device's peak memory during the work, weights included; None where there is no device."""
     if DEVICE != "cuda":
-        work()
         return None
     torch.cuda.reset_peak_memory_stats()
     work()

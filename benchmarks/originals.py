@@ -1,11 +1,12 @@
 """The article's three transformers at their real configuration, or narrow, with random weights; nothing is downloaded.
 
-The configurations are the published ones: FLUX.1-schnell and SD3-medium (their transformer/config.json), AuraFlow 0.2
-(the same with 4,096 positions, 64 × 64 patches of a picture of 1024 × 1024; diffusers' default of 1,024 is too few).
+The configurations are the published ones (transformer/config.json of FLUX.1-schnell, SD3-medium and AuraFlow 0.2), and
+diffusers' defaults where nothing is said. AuraFlow has 4,096 positions, 64 × 64 patches of a picture of 1024 × 1024.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -28,64 +29,54 @@ class Original:
     title: str
     mini: str  # the row of data/models.yaml with its depth and the article's orders
     kind: type[nn.Module]
-    config: Mapping[str, Any]
-    narrow: Callable[[int], dict[str, Any]]  # the settings that make it `width` channels wide
     tokens: tuple[int, int]  # image tokens, down and across
     text: int  # text tokens
+    config: Mapping[str, Any] = field(default_factory=dict)
+    channels: tuple[str, ...] = ()  # settings beside the number of heads that go with the width
+    narrow: Mapping[str, Any] = field(default_factory=dict)  # what else changes in a narrow one
     guidance: float = 0.0  # above 1 the batch is doubled
 
     def build(self, width: int | None = None, dtype: torch.dtype = torch.bfloat16, **changes: Any) -> nn.Module:
-        """The transformer on the meta device: it has shapes, and no weights yet."""
-        config = {**self.config, **(self.narrow(width) if width else {}), **changes}
+        """The transformer, `width` channels wide, on the meta device: it has shapes, and no weights yet."""
+        config = dict(self.config)
+        if width:
+            config |= dict.fromkeys(("joint_attention_dim", *self.channels), width) | self.narrow
+            config |= {"num_attention_heads": width // 32, "attention_head_dim": 32}
         before = torch.get_default_dtype()
         torch.set_default_dtype(dtype)
         try:
             with torch.device("meta"):
-                return self.kind(**config).eval()
+                return self.kind(**config | changes).eval()
         finally:
             torch.set_default_dtype(before)
 
 
 ORIGINALS = {
     "flux": Original(
-        "FLUX.1-schnell", "flux-mini", FluxTransformer2DModel,
-        dict(
-            in_channels=64, num_layers=19, num_single_layers=38, num_attention_heads=24, attention_head_dim=128,
-            joint_attention_dim=4096, pooled_projection_dim=768, guidance_embeds=False, axes_dims_rope=(16, 56, 56),
-        ),
-        lambda width: dict(
-            in_channels=16, num_attention_heads=width // 32, attention_head_dim=32, joint_attention_dim=width,
-            pooled_projection_dim=width, axes_dims_rope=(8, 12, 12),
-        ),
-        tokens=(48, 85), text=256,
+        "FLUX.1-schnell", "flux-mini", FluxTransformer2DModel, tokens=(48, 85), text=256,
+        channels=("pooled_projection_dim",), narrow=dict(in_channels=16, axes_dims_rope=(8, 12, 12)),
     ),
     "sd3": Original(
-        "SD3-medium", "sd3-mini", SD3Transformer2DModel,
-        dict(
-            sample_size=128, in_channels=16, out_channels=16, num_layers=24, num_attention_heads=24,
-            attention_head_dim=64, joint_attention_dim=4096, caption_projection_dim=1536, pooled_projection_dim=2048,
-            pos_embed_max_size=192,
-        ),
-        lambda width: dict(
-            num_attention_heads=width // 32, attention_head_dim=32, joint_attention_dim=width,
-            caption_projection_dim=width, pooled_projection_dim=width,
-        ),
-        tokens=(48, 85), text=77 + 256, guidance=5.0,
+        "SD3-medium", "sd3-mini", SD3Transformer2DModel, tokens=(48, 85), text=77 + 256, guidance=5.0,
+        config=dict(num_layers=24, num_attention_heads=24, caption_projection_dim=1536, pos_embed_max_size=192),
+        channels=("caption_projection_dim", "pooled_projection_dim"),
     ),
     "auraflow": Original(
-        "AuraFlow", "auraflow-mini", AuraFlowTransformer2DModel,
-        dict(
-            sample_size=64, in_channels=4, out_channels=4, num_mmdit_layers=4, num_single_dit_layers=32,
-            num_attention_heads=12, attention_head_dim=256, joint_attention_dim=2048, caption_projection_dim=3072,
-            pos_embed_max_size=64 * 64,
-        ),
-        lambda width: dict(
-            num_attention_heads=width // 32, attention_head_dim=32, joint_attention_dim=width,
-            caption_projection_dim=width,
-        ),
-        tokens=(64, 64), text=256, guidance=3.5,
+        "AuraFlow", "auraflow-mini", AuraFlowTransformer2DModel, tokens=(64, 64), text=256, guidance=3.5,
+        config=dict(pos_embed_max_size=64 * 64), channels=("caption_projection_dim",),
     ),
 }  # fmt: skip
+SIDE, TEXT = 8, 24  # of a small picture: image tokens along one side, text tokens
+
+
+def narrow_flux(
+    width: int, batch: int, steps: int, layers: tuple[int, int] = (19, 38), side: int = SIDE
+) -> tuple[nn.Module, Callable[[], Tensor]]:
+    """A narrow transformer of FLUX's depth or another, in float32, and its denoising loop on small pictures."""
+    flux = ORIGINALS["flux"]
+    empty = flux.build(width, torch.float32, num_layers=layers[0], num_single_layers=layers[1])
+    transformer = with_random_weights(empty)
+    return transformer, denoising(flux, transformer, steps, batch, (side, side), TEXT)
 
 
 @torch.no_grad()
@@ -104,15 +95,15 @@ def denoising(
 ) -> Callable[[], Tensor]:  # fmt: skip
     """A plain denoising loop from fixed noise: returns the latents. Guided as the article guides."""
     (rows, columns), words = tokens or original.tokens, text or original.text
-    flux, guided = original.kind is FluxTransformer2DModel, original.guidance > 1
     thousandths = 1 if original.kind is SD3Transformer2DModel else 1000  # SD3 is given 1000–0, the others 1–0
-    both, config = batch * (1 + guided), transformer.config
+    guided, config = original.guidance > 1, transformer.config
+    both = batch * (1 + guided)
     torch.manual_seed(0)
-    draw = lambda *shape: torch.randn(*shape, device=transformer.device, dtype=transformer.dtype)  # noqa: E731
+    draw = partial(torch.randn, device=transformer.device, dtype=transformer.dtype)
     inputs = {"encoder_hidden_states": draw(both, words, config.joint_attention_dim)}
     if "pooled_projection_dim" in config:
         inputs["pooled_projections"] = draw(both, config.pooled_projection_dim)
-    if flux:  # latents come as tokens, and where they lie
+    if original.kind is FluxTransformer2DModel:  # latents come as tokens, and where they lie
         places = torch.cartesian_prod(torch.zeros(1), torch.arange(rows * 1.0), torch.arange(columns * 1.0))
         places = places.to(transformer.device)
         inputs |= {"img_ids": places, "txt_ids": places.new_zeros(words, 3)}

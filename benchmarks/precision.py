@@ -2,8 +2,8 @@
 
     python -m benchmarks.precision --model sd3-mini
 
-Paints a few variants with many prompts, then draws fewer of them again and again: the width of the 95 % interval of
-what is kept, and how often the verdict ("catastrophic", "tolerable" or between) stays that of all prompts.
+Paints a few variants with many prompts, then draws fewer again and again: how wide is the 95 % interval of what is
+kept, and how often is the verdict that of all prompts?
 """
 
 from typing import Annotated
@@ -29,12 +29,9 @@ def measure(
 ) -> Found:
     named = Model.named(model)
     studio = Studio(named, article_prompts(), [0], f"results/precision/{model}", suite=suite)
-    rows_of = [experiment(strategy) for strategy in STRATEGIES]
-    variants = [v for row_of in rows_of for v in row_of.variants(named, studio.bands, presets=["matched"])]
+    variants = [v for it in STRATEGIES for v in experiment(it).variants(named, studio.bands, presets=["matched"])]
     kept = [studio.scaled(variant).groupby("prompt")["kept"].mean() for variant in variants]
-    most = len(kept[0])
-    rng = np.random.default_rng(0)
-    rows = []
+    most, rng, rows = len(kept[0]), np.random.default_rng(0), []
     for count in sorted({*range(6, most, 9), most}):
         widths, same = [], []
         for values in kept:

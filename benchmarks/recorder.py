@@ -2,16 +2,14 @@
 
     python -m benchmarks.recorder --steps 50
 
-Both give the same matrices in all four averages, which is checked. Times are of the matrices alone: every block gives
-back a copy of what it once returned, and the time of that loop with nobody watching is taken off. Memory is what a
-process needs at its peak beyond one that only denoises, less the matrices themselves.
+Both give the same matrices, which is checked. Times are of the matrices alone: blocks give back copies of what they
+once returned, and the time of such a loop unwatched is taken off. Memory is the peak beyond that of denoising alone.
 """
 
 import re
 import resource
 import sys
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from itertools import chain, combinations_with_replacement
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated
@@ -22,13 +20,12 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
 from painters_utils.engine.recorder import record_activations
+from painters_utils.engine.recording import Recording
 from painters_utils.engine.stacks import find_stacks
 
-from .originals import ORIGINALS, denoising, with_random_weights
+from .originals import narrow_flux
 from .timing import Found, Work, command, ratio, row, take_turns
 
-FLUX = ORIGINALS["flux"]
-SIDE, TEXT = 8, 24  # image tokens along one side, text tokens
 WAYS = ("recorder", "by hand")
 
 
@@ -47,7 +44,8 @@ def measure(
         works = ways(count, batch, width, replayed=True)
         seconds = take_turns(works, repeats, warm=True)
         own = {way: np.subtract(seconds[way], seconds["untouched"]) for way in WAYS}
-        peaks = {way: peak_mib(way, count, batch, width) for way in works}
+        with get_context("spawn").Pool(1, maxtasksperchild=1) as alone:
+            peaks = {way: alone.apply(peak_mib, (way, count, batch, width)) for way in works}
         for way in WAYS:
             memory[way, count] = peaks[way] - peaks["untouched"]
             line = "recording" if way == "recorder" else way
@@ -66,34 +64,24 @@ def measure(
 
 
 def ways(steps: int, batch: int, width: int, compare: bool = True, replayed: bool = False) -> dict[str, Work]:
-    """A denoising loop of FLUX's depth untouched, recorded, and with every activation kept and (if so) compared.
-
-    `replayed`: its blocks compute nothing, they give back what they returned in one step.
-    """
-    transformer = with_random_weights(FLUX.build(width, torch.float32))
-    if replayed:
-        replay(transformer, keep_all(transformer, denoising(FLUX, transformer, 1, batch, (SIDE, SIDE), TEXT)))
-    denoise = denoising(FLUX, transformer, steps, batch, (SIDE, SIDE), TEXT)
-
-    def recorder() -> Callable[[str, str], np.ndarray]:
-        with record_activations(transformer) as recording:
-            denoise()
-        return recording.similarity
-
-    def by_hand() -> Callable[[str, str], np.ndarray]:
-        kept = keep_all(transformer, denoise)
-        matrices = compare_by_hand(kept) if compare else {}
-        return lambda stream, average: matrices[stream, average]
-
-    return {"untouched": denoise, "recorder": recorder, "by hand": by_hand}
-
-
-def replay(transformer: nn.Module, kept: list[list[Tensor]]) -> None:
-    """Let every block give back a copy of what is kept of it."""
-    blocks = [block for stack in find_stacks(transformer).values() for block in stack]
-    for block, parts in zip(blocks, kept, strict=True):
+    """A denoising loop of FLUX's depth untouched, recorded, and with every activation kept and (if so) compared; if
+    `replayed`, its blocks compute nothing and give back what they returned in one step."""
+    transformer, denoise = narrow_flux(width, batch, steps)
+    kept = keep_all(*narrow_flux(width, batch, steps=1)) if replayed else []
+    for block, parts in zip(chain(*find_stacks(transformer).values()), kept, strict=False):
         parts = [part.to(transformer.device) for part in parts]
         block.forward = lambda *_, parts=parts, **__: tuple(part.clone() for part in parts)
+
+    def recorder() -> Recording:
+        with record_activations(transformer) as recording:
+            denoise()
+        return recording
+
+    def by_hand() -> dict[tuple[str, str], np.ndarray]:
+        kept = keep_all(transformer, denoise)
+        return compare_by_hand(kept) if compare else {}
+
+    return {"untouched": denoise, "recorder": recorder, "by hand": by_hand}
 
 
 def keep_all(transformer: nn.Module, denoise: Work) -> list[list[Tensor]]:
@@ -101,8 +89,7 @@ def keep_all(transformer: nn.Module, denoise: Work) -> list[list[Tensor]]:
     kept: list[list[Tensor]] = []
     hooks = [
         block.register_forward_hook(lambda _, __, output: kept.append([part.cpu() for part in output]))
-        for blocks in find_stacks(transformer).values()
-        for block in blocks
+        for block in chain(*find_stacks(transformer).values())
     ]
     denoise()
     for hook in hooks:
@@ -126,30 +113,23 @@ def compare_by_hand(kept: list[list[Tensor]], layers: int = 57) -> dict[tuple[st
         for average, groups in averaged.items():
             matrix = np.zeros((layers, layers))
             for group in groups:
-                for i in range(layers):
-                    for j in range(i, layers):
-                        matrix[i, j] += cosine_similarity(group[i], group[j], dim=-1).mean().item() / len(groups)
+                for i, j in combinations_with_replacement(range(layers), 2):
+                    matrix[i, j] += cosine_similarity(group[i], group[j], dim=-1).mean().item() / len(groups)
             found[stream, average] = matrix + np.triu(matrix, 1).T
     return found
 
 
 def check_equal(works: dict[str, Work]) -> None:
     """Refuse to compare the times of two things that do not do the same."""
-    ours, theirs = works["recorder"](), works["by hand"]()
-    for stream in ("image", "text"):
-        for average in ("after", "inputs", "timesteps", "both"):
-            np.testing.assert_allclose(ours(stream, average), theirs(stream, average), atol=1e-5)
+    recording = works["recorder"]()
+    for (stream, average), matrix in works["by hand"]().items():
+        np.testing.assert_allclose(recording.similarity(stream, average), matrix, atol=1e-5)
 
 
 def peak_mib(way: str, steps: int, batch: int, width: int) -> float:
     """The peak memory of a process that does nothing else, in MiB; the accelerator's memory is added."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as alone:
-        return alone.submit(_peak_mib, way, steps, batch, width).result()
-
-
-def _peak_mib(way: str, steps: int, batch: int, width: int) -> float:
     found = ways(steps, batch, width, compare=False)[way]()
-    rows = found.__self__.sums.values() if way == "recorder" else []  # `found` is a Recording's `similarity`
+    rows = found.sums.values() if way == "recorder" else []
     matrices = sum(total.nbytes for row in rows for total, _ in row.values())
     on_device = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
     return (peak_resident() + on_device - matrices) / 2**20

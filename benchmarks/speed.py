@@ -2,13 +2,12 @@
 
     python -m benchmarks.speed --model sd3-mini --pictures 32
 
-A call of the whole pipeline at the model's own number of steps, in fp32 and bf16, beside the best rate that plain
-square matrix products of the same number type reach in the same repetition.
+Whole pipeline calls in fp32 and bf16, beside plain square matrix products of that number type.
 """
 
-from statistics import median
 from typing import Annotated
 
+import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -27,25 +26,22 @@ def measure(
     steps: Annotated[int, "denoising steps (0: the model's own)"] = 0,
     repeats: Annotated[int, "repetitions of each"] = 5,
 ) -> Found:
-    minis = [name for name, row in model_table().items() if row.get("mini")]
-    rows = []
+    minis, rows = [name for name, row in model_table().items() if row.get("mini")], []
     for name in minis if model == "all" else [model]:
-        for dtype, label in ((torch.float32, "fp32"), (torch.bfloat16, "bf16")):
-            named = Model.named(name, steps=steps or None, dtype=str(dtype).removeprefix("torch."))
+        for dtype, label in (("float32", "fp32"), ("bfloat16", "bf16")):
+            named = Model.named(name, steps=steps or None, dtype=dtype)
             pipe, call = load_pipeline(named), named.call
             paint = lambda: pipe([PROMPT] * pictures, generator=torch.Generator().manual_seed(0), **call)  # noqa: B023, E731
             with FlopCounterMode(display=False) as counter:
                 paint()
-            a, b = (torch.randn(SIDE, SIDE, device=DEVICE, dtype=dtype) for _ in range(2))
+            a, b = (torch.randn(SIDE, SIDE, device=DEVICE, dtype=getattr(torch, dtype)) for _ in range(2))
             multiply = lambda: [a @ b for _ in range(PRODUCTS)]  # noqa: B023, E731
             seconds = take_turns({"paint": paint, "multiply": multiply}, repeats)
-            rate = [counter.get_total_flops() / once for once in seconds["paint"]]
-            ceiling = [2 * SIDE**3 * PRODUCTS / once for once in seconds["multiply"]]
-            share = [100 * own / best for own, best in zip(rate, ceiling, strict=True)]
-            note = f"{pictures / median(seconds['paint']):.1f} pictures a second, {named.steps} steps"
-            note += f"; matrix products {median(ceiling) / 1e9:.0f} GFLOP/s"
+            rate, ceiling = counter.get_total_flops() / seconds["paint"], 2 * SIDE**3 * PRODUCTS / seconds["multiply"]
+            note = f"{pictures / np.median(seconds['paint']):.1f} pictures a second, {named.steps} steps"
+            note += f"; matrix products {np.median(ceiling) / 1e9:.0f} GFLOP/s"
             what = f"{name}, {label}: share of the rate of plain matrix products"
-            rows.append(ratio(f"{name} {label}", what, share, None, note, "%"))
+            rows.append(ratio(f"{name} {label}", what, 100 * rate / ceiling, None, note, "%"))
     return rows, []
 
 

@@ -1,6 +1,6 @@
 """What the benchmarks share: time things in turn, say what a ratio is worth, name the machine, be called.
 
-A benchmark is a function `measure` that returns (rows, points) as `costs.py` describes them.
+A benchmark is a function `measure` that returns (rows, points) as workflow/page/costs.py describes them.
 """
 
 import argparse
@@ -8,8 +8,7 @@ import inspect
 import os
 import platform
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import get_type_hints
@@ -20,7 +19,7 @@ import torch
 import transformers
 from numpy.random import default_rng
 
-from .costs import cost_table
+from workflow.page.costs import cost_table
 
 Work = Callable[[], object]
 Found = tuple[list[dict], list[dict]]
@@ -32,11 +31,11 @@ for library in (diffusers, transformers):  # their bars would run through the ta
 
 def take_turns(
     works: Mapping[str, Work], repeats: int, minutes: float = float("inf"), warm: bool = False
-) -> dict[str, list[float]]:
+) -> dict[str, np.ndarray]:
     """Seconds of each repetition of each piece of work, after one that only warms up unless all is `warm`.
 
-    They take turns, so that what else the machine does falls on all alike, and each leads in turn, as the first after
-    a pause is the slowest. No round begins after `minutes`.
+    They take turns and lead in turn, so that what else the machine does falls on all alike; no round begins after
+    `minutes`.
     """
     seconds: dict[str, list[float]] = {name: [] for name in works}
     names, started = list(works), perf_counter()
@@ -45,41 +44,19 @@ def take_turns(
             break
         start = repetition % len(names)
         for name in names[start:] + names[:start]:
-            once = seconds_of(works[name])
+            finish()
+            began = perf_counter()
+            works[name]()
+            finish()
             if repetition >= 0:
-                seconds[name].append(once)
-    return seconds
+                seconds[name].append(perf_counter() - began)
+    return {name: np.array(taken) for name, taken in seconds.items()}
 
 
-def seconds_of(work: Work) -> float:
-    """How long it takes, on an accelerator until all of it is done."""
-    finish = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
-    finish()
-    began = perf_counter()
-    work()
-    finish()
-    return perf_counter() - began
-
-
-def within(context: Callable[[], AbstractContextManager], work: Work) -> Work:
-    """The work done inside a context that is entered anew each time."""
-
-    def inside() -> object:
-        with context():
-            return work()
-
-    return inside
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch on a single thread while the context is open."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+def finish() -> None:
+    """Wait until all that an accelerator was given to do is done."""
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
 
 
 def ratio(
@@ -87,7 +64,7 @@ def ratio(
 ) -> dict:
     """A row: the median of one value a repetition, with the bootstrap 95 % interval of the median."""
     draws = np.median(default_rng(0).choice(np.asarray(values), (2000, len(values))), axis=1)
-    low, high = np.percentile(draws, (2.5, 97.5)) if len(values) > 2 else (None, None)
+    low, high = np.percentile(draws, (2.5, 97.5)).tolist() if len(values) > 2 else (None, None)
     return row(id, what, float(np.median(values)), unit, goal, note, low, high)
 
 
@@ -96,7 +73,6 @@ def row(
     low: float | None = None, high: float | None = None,
 ) -> dict:  # fmt: skip
     """A row of plain numbers, for JSON."""
-    low, high = (None if end is None else float(end) for end in (low, high))
     return dict(id=id, what=what, value=value, low=low, high=high, unit=unit, goal=goal, note=note)
 
 
@@ -121,9 +97,8 @@ def command(measure: Callable[..., Found], doc: str) -> None:
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     hints = get_type_hints(measure, include_extras=True)
     for name, parameter in inspect.signature(measure).parameters.items():
-        kind, help = hints[name].__origin__, f"{hints[name].__metadata__[0]} (default %(default)s)"
-        how = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
-        parser.add_argument(f"--{name}", default=parameter.default, help=help, **how)
+        help = f"{hints[name].__metadata__[0]} (default %(default)s)"
+        parser.add_argument(f"--{name}", type=hints[name].__origin__, default=parameter.default, help=help)
     show(measure(**vars(parser.parse_args()))[0])
 
 

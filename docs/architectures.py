@@ -1,25 +1,19 @@
-"""Which transformers of diffusers the layer orders work on: tries them all and writes docs/architectures.md.
+"""Which transformers of diffusers the layer orders work on: `python docs/architectures.py` builds every class of
+tests/architectures.yaml at toy size, runs it in every kind of order, records it and writes docs/architectures.md."""
 
-`python docs/architectures.py` builds every class of tests/architectures.yaml at toy size with random weights, runs its
-stacks in every kind of order and records its streams; nothing in the table is written by hand.
-"""
-
-import importlib
-import pkgutil
+import re
 import warnings
 from typing import Any
 
 import diffusers
 import torch
 import yaml
-from diffusers.models import transformers
 from torch import Tensor, nn
 
-from painters_utils.engine.blocks import Skipped
 from painters_utils.engine.orders import Order
 from painters_utils.engine.rearrange import layer_order
 from painters_utils.engine.recorder import record_activations
-from painters_utils.engine.stacks import find_stacks, in_place_of
+from painters_utils.engine.stacks import find_stacks
 from painters_utils.errors import InputError
 from painters_utils.paths import ROOT
 
@@ -50,19 +44,10 @@ parallel. Transformers of video, sound and speech are here because the engine ta
 """
 
 
-def class_named(name: str) -> type[nn.Module]:
-    """A transformer class of diffusers; `InputError` if this version has none of that name."""
-    for module in pkgutil.iter_modules(transformers.__path__):
-        found = getattr(importlib.import_module(f"{transformers.__name__}.{module.name}"), name, None)
-        if found is not None:
-            return found
-    raise InputError(f"this diffusers has no {name}: see the pins in requirements.txt")
-
-
 def toy(name: str) -> tuple[nn.Module, dict[str, Any]]:
-    """A class at toy size with random weights, and the arguments of its forward."""
+    """A class of diffusers at toy size with random weights, and the arguments of its forward."""
     draw = torch.Generator().manual_seed(0)
-    transformer = class_named(name)(**TOYS[name]["config"]).eval()
+    transformer = getattr(diffusers, name)(**TOYS[name]["config"]).eval()
     with torch.no_grad():
         for parameter in transformer.parameters():
             if parameter.dtype.is_floating_point:
@@ -72,22 +57,19 @@ def toy(name: str) -> tuple[nn.Module, dict[str, Any]]:
 
 def value(written: Any, draw: torch.Generator) -> Any:
     """What an entry of architectures.yaml stands for."""
-    if isinstance(written, dict) and "value" not in written:
-        return {key: value(entry, draw) for key, entry in written.items()}
-    if isinstance(written, dict):
+    if isinstance(written, dict) and "value" in written:
         return torch.tensor(written["value"], dtype=getattr(torch, written["type"]))
+    if isinstance(written, dict):
+        return {key: value(entry, draw) for key, entry in written.items()}
     if isinstance(written, list):
         whole = all(isinstance(entry, int) for entry in written)
         return tuple(written) if whole else [value(entry, draw) for entry in written]
-    if not isinstance(written, str) or written.split()[0].split("<")[0] not in ("float", "int", "bool"):
+    if not (tensor := re.fullmatch(r"(float|bool|int<(\d+))(( \d+)+)", str(written))):
         return written
-    kind, *shape = written.split()
-    shape = [int(side) for side in shape]
-    if kind == "float":
-        return torch.randn(shape, generator=draw)
-    if kind == "bool":
-        return torch.ones(shape, dtype=torch.bool)
-    return torch.randint(0, int(kind.split("<")[1]), shape, generator=draw)
+    shape = [int(side) for side in tensor[3].split()]
+    if tensor[2]:
+        return torch.randint(0, int(tensor[2]), shape, generator=draw)
+    return torch.randn(shape, generator=draw) if tensor[1] == "float" else torch.ones(shape, dtype=torch.bool)
 
 
 @torch.no_grad()
@@ -100,29 +82,16 @@ def run(transformer: nn.Module, inputs: dict[str, Any]) -> Tensor:
     return output
 
 
-def differs_by_position(transformer: nn.Module, inputs: dict[str, Any], stack: str) -> bool:
-    """Whether it matters to a stack's other layers that a layer which adds nothing stands among them."""
-    blocks = find_stacks(transformer)[stack]
-    at = 1 if len(blocks) > 2 else 0
-    before, after = list(blocks[:at]), list(blocks[at + 1 :])
-    with in_place_of(transformer, {stack: [*before, Skipped([blocks[at]]), *after]}):
-        there = run(transformer, inputs)
-    with in_place_of(transformer, {stack: [*before, *after]}):
-        gone = run(transformer, inputs)
-    return not torch.equal(there, gone)
-
-
-def refusals(transformer: nn.Module, inputs: dict[str, Any]) -> dict[str, list[str]]:
+def refusals(transformer: nn.Module, inputs: dict[str, Any]) -> dict[str, dict[str, None]]:
     """Why orders do not run, each reason with the kinds of order (ORDERS) that it keeps from running."""
-    found: dict[str, list[str]] = {}
+    found: dict[str, dict[str, None]] = {}
     for stack, blocks in find_stacks(transformer).items():
         for kind, order in ORDERS.items() if len(blocks) > 2 else ():
             try:
                 with layer_order(transformer, {stack: order + list(range(3, len(blocks)))}):
                     run(transformer, inputs)
             except InputError as error:
-                kinds = found.setdefault(str(error).split(",")[0].replace(f" of {stack}", ""), [])
-                kinds += [kind] if kind not in kinds else []
+                found.setdefault(str(error).split(",")[0].replace(f" of {stack}", ""), {})[kind] = None
     return found
 
 

@@ -28,11 +28,6 @@ PROMPTS = [  # the untouched model gets them right, so that what goes wrong is t
 SIDE, GAP, HEAD = 192, 6, 34  # px; the pictures are 96 px, drawn twice as large for sharp screens
 
 
-def order_of(strategy: str) -> list:
-    """The changed band's stack as a strategy orders it."""
-    return build_order(strategy, DEPTH, None if strategy == "identity" else BAND)
-
-
 def main() -> None:
     model = Model.named("flux-mini")
     pipe = load_pipeline(model)
@@ -42,7 +37,8 @@ def main() -> None:
     draw = ImageDraw.Draw(strip)
     for column, (title, strategy) in enumerate(CHANGES.items()):
         draw.text((column * step + SIDE / 2, HEAD / 2 - 2), title, "#333333", font, anchor="mm")
-        with layer_order(pipe.transformer, {STACK: order_of(strategy)}):
+        order = build_order(strategy, DEPTH, None if strategy == "identity" else BAND)
+        with layer_order(pipe.transformer, {STACK: order}):
             pictures = paint(pipe, PROMPTS, [0], **model.call)
         for row, picture in enumerate(pictures):
             large = picture.image.resize((SIDE, SIDE), Image.Resampling.LANCZOS)

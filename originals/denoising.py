@@ -1,8 +1,7 @@
 """The denoising loss of any flow-matching pipeline on pictures of its own: a cheap stand-in for painting.
 
-How far off is the predicted velocity, when a finished picture is noised again? A model that was trained elsewhere has
-no held-out scenes here, so its own pictures take their place. One step of the pipeline from a noise level straight to
-the picture says what it predicts, whatever the class. The minis' loss on scenes is in `miniworld/denoising.py`.
+How far off is the predicted velocity, when a finished picture is noised again? One step of the pipeline from a noise
+level straight to the picture says what it predicts. The minis' loss on scenes is in `miniworld/denoising.py`.
 """
 
 import inspect
@@ -36,14 +35,11 @@ class OwnPictures:
     def __init__(self, pipe: DiffusionPipeline, jobs: Sequence[Job], batch: int, call: Mapping[str, Any]) -> None:
         self.pipe, self.call = pipe, dict(call)
         self.parts = [jobs[start : start + batch] for start in range(0, len(jobs), batch)]
-        self.latents = [self._paint(part) for part in self.parts]
-
-    @torch.no_grad()
-    def _paint(self, part: Sequence[Job]) -> Tensor:
-        """In the shape that the pipeline takes and returns them."""
-        generators = [noise_generator(*job) for job in part]
-        given = pipeline_kwargs([prompt for prompt, _ in part], self.call)
-        return self.pipe(**given, generator=generators, output_type="latent").images.float()
+        self.latents: list[Tensor] = []  # in the shape that the pipeline takes and returns them
+        for part in self.parts:
+            given = pipeline_kwargs([prompt for prompt, _ in part], call)
+            generators = [noise_generator(*job) for job in part]
+            self.latents.append(pipe(**given, generator=generators, output_type="latent").images.float())
 
     @torch.no_grad()
     def loss(self, levels: Sequence[float] = LEVELS) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Where a pipeline lies: a folder, or the model hub; and what went wrong there, in one line with the remedy.
 
-No token is read or shown here: huggingface_hub finds the one that `hf auth login` or HF_TOKEN left.
+No token is read or shown here.
 """
 
 import errno
@@ -33,10 +33,8 @@ class Source:
 
     @cached_property
     def commit(self) -> str:
-        """The commit that the revision means: what was downloaded first stays, so that no study changes halfway.
-
-        A revision that is not on this machine is looked up; where that fails, it stands for itself. "" for a folder.
-        """
+        """The commit that the revision means ("" for a folder): what was downloaded first stays, lest a study changes
+        halfway. A revision that cannot be looked up stands for itself."""
         if self.folder or COMMIT.fullmatch(self.revision):
             return self.revision
         try:
@@ -78,9 +76,9 @@ def missing_gib(source: Source) -> float | None:
     except InputError:
         return None
     # As diffusers chooses: safetensors in the pipeline's folders, no variants.
-    wanted = [file for file in listed if re.fullmatch(r"[^/]+/[^.]+\.safetensors", file.rfilename)
-              and file.rfilename.split("/")[0] in parts]  # fmt: skip
-    return sum(file.size or 0 for file in wanted if not is_here(source, file.rfilename)) / 2**30
+    chosen = re.compile(rf"({'|'.join(map(re.escape, parts))})/[^/.]+\.safetensors")
+    missing = [it for it in listed if chosen.fullmatch(it.rfilename) and not is_here(source, it.rfilename)]
+    return sum(file.size or 0 for file in missing) / 2**30
 
 
 def is_here(source: Source, file: str) -> bool:
@@ -96,8 +94,7 @@ def explain_errors(repo: str, revision: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        remedy = find_remedy(error, repo, revision)
-        if remedy is None:
+        if (remedy := find_remedy(error, repo, revision)) is None:
             raise
         raise InputError(remedy) from None  # a chain of requests can hold more than should be printed
 
@@ -105,7 +102,8 @@ def explain_errors(repo: str, revision: str) -> Iterator[None]:
 def find_remedy(error: BaseException, repo: str, revision: str) -> str | None:
     """What an error of the hub means and what to do, in one line; None if it is none of the hub's."""
     page = f"https://huggingface.co/{repo}"
-    for cause in causes(error):
+    cause: BaseException | None = error
+    while cause is not None:  # what the error was raised from, the outermost first
         if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
             return f"the disk is full: free some space, or set HF_HOME to another; the download of {repo} then goes on"
         status = getattr(getattr(cause, "response", None), "status_code", None)
@@ -132,11 +130,5 @@ def find_remedy(error: BaseException, repo: str, revision: str) -> str | None:
                 f"{repo} is not on this machine and the model hub cannot be reached: connect to the network (and unset "
                 "HF_HUB_OFFLINE), or copy the pipeline's folder here and name that"
             )
+        cause = cause.__cause__ or cause.__context__
     return None
-
-
-def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and everything that it was raised from, the outermost first."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,35 +27,25 @@ from painters_utils.paths import ROOT
 
 NETWORKS = {"clip": CLIPModel, "dino": Dinov2Model}
 BATCH = 32  # pictures at a time
-
-
-class Painted(Protocol):
-    """A picture and what it holds."""
-
-    image: Image.Image
+Pictures = Sequence[Image.Image]
 
 
 class Judge:
-    """One of NETWORKS with the weights in `folder`, on the GPU if there is one; `fingerprint` is that of the weights.
-
-    Raises `InputError` if they are missing, damaged or another network's.
-    """
+    """One of NETWORKS with the weights in `folder`; `InputError` if they are missing, damaged or another network's."""
 
     def __init__(self, name: str, folder: Path) -> None:
-        local, wanted = dict(local_files_only=True), NETWORKS[name].config_class.model_type
+        wanted, local = NETWORKS[name].config_class.model_type, dict(local_files_only=True)
+        whole = dict(dtype=torch.float32, use_safetensors=True, output_loading_info=True)
         try:
-            found = AutoConfig.from_pretrained(folder, **local).model_type
-            if found != wanted:
+            if (found := AutoConfig.from_pretrained(folder, **local).model_type) != wanted:
                 raise InputError(f"{folder} holds a {found}, not a {wanted}")
-            network, loaded = NETWORKS[name].from_pretrained(
-                folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **local
-            )
+            network, loaded = NETWORKS[name].from_pretrained(folder, **whole, **local)
             self.processor = AutoImageProcessor.from_pretrained(folder, **local)
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, **local) if name == "clip" else None
         except InputError:
             raise
         except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-            raise InputError(f"{folder} cannot be loaded ({str(error).strip().splitlines()[0]})") from error
+            raise InputError(f"{folder} cannot be loaded ({first_line(error)})") from error
         missing = len(loaded["missing_keys"]) + len(loaded["mismatched_keys"])
         if missing:  # transformers has put random numbers there
             raise InputError(f"{folder} holds no whole {wanted}: {missing} of its tensors are missing")
@@ -64,17 +54,12 @@ class Judge:
         self._seen: dict[str, Tensor] = {}  # baseline pictures come back with every variant
 
     @torch.inference_mode()
-    def score(
-        self, prompts: Sequence[str], pictures: Sequence[Image.Image], before: Sequence[Image.Image]
-    ) -> np.ndarray:
-        """A number for each picture, 0 to 1: its cosine with its prompt (clip) or with the picture before it (dino).
-
-        A negative cosine counts as 0; a prompt longer than the network reads is cut.
-        """
+    def score(self, prompts: Sequence[str], pictures: Pictures, before: Pictures) -> np.ndarray:
+        """Of each picture, 0 to 1, its cosine with its prompt (clip, a long one is cut) or the one before it (dino)."""
         beside = self._read(prompts) if self.name == "clip" else self._see(before)
         return cosine_similarity(self._see(pictures), beside).clamp(0, 1).double().numpy()
 
-    def _see(self, pictures: Sequence[Image.Image]) -> Tensor:
+    def _see(self, pictures: Pictures) -> Tensor:
         """(pictures, d) on the CPU; each picture is looked at once."""
         keys = [hashlib.sha256(f"{p.mode}{p.size}".encode() + p.tobytes()).hexdigest() for p in pictures]
         new = {key: picture for key, picture in zip(keys, pictures, strict=True) if key not in self._seen}
@@ -99,14 +84,20 @@ class Judge:
 class JudgeScorer:
     """The judges whose weights are there, as one scorer of any model's pictures (the protocol: `study/scores.py`).
 
-    `wanted` says where the weights of each lie (see `find_weights`); None or no entry switches a judge off. `absent`
-    says of each of the others in one sentence why it is left out. `InputError` for a judge that does not exist.
+    `wanted` says where the weights of each lie (see `find_weights`), None switches one off; `absent` says why the
+    others are left out. `InputError` for a judge that does not exist.
     """
 
     floor_zero = ()
 
     def __init__(self, wanted: Mapping[str, str | None]) -> None:
-        check_judges(wanted)
+        for name, where in wanted.items():
+            if name not in NETWORKS:
+                raise unknown("judge", name, NETWORKS)
+            if where is not None and (not isinstance(where, str) or not where.strip()):
+                raise InputError(
+                    f"judge {name!r} is {where!r}: give a folder or a repository with its weights, or null"
+                )
         self.judges: dict[str, Judge] = {}
         self.absent: dict[str, str] = {}
         for name in NETWORKS:
@@ -120,8 +111,8 @@ class JudgeScorer:
         self.names = self.overall = tuple(self.judges)
         self.fingerprint = " ".join(f"{name} {judge.fingerprint}" for name, judge in self.judges.items())
 
-    def score(self, prompts: Sequence[str], pictures: Sequence["Painted"], before: Sequence["Painted"]) -> pd.DataFrame:
-        """A row for each picture, a column for each judge."""
+    def score(self, prompts: Sequence[str], pictures: Sequence[Any], before: Sequence[Any]) -> pd.DataFrame:
+        """A row for each picture (something with an `image`), a column for each judge."""
         images, untouched = ([picture.image for picture in some] for some in (pictures, before))
         return pd.DataFrame({name: judge.score(prompts, images, untouched) for name, judge in self.judges.items()})
 
@@ -132,15 +123,6 @@ class JudgeScorer:
         return self.absent.get(score, "the checker reads nothing but the minis' painted world")
 
 
-def check_judges(wanted: Mapping[str, str | None]) -> None:
-    """Refuse what names no judge or no place of its weights."""
-    for name, where in wanted.items():
-        if name not in NETWORKS:
-            raise unknown("judge", name, NETWORKS)
-        if where is not None and (not isinstance(where, str) or not where.strip()):
-            raise InputError(f"judge {name!r} is {where!r}: give a folder or a repository with its weights, or null")
-
-
 @cache
 def load_judge(name: str, where: str) -> Judge:
     """A judge with its weights, loaded once; `InputError` if they cannot be had."""
@@ -148,23 +130,22 @@ def load_judge(name: str, where: str) -> Judge:
 
 
 def find_weights(where: str) -> Path:
-    """The folder of a network's weights: `where` is a folder, or "owner/name" or "owner/name@revision" on the hub.
-
-    What is not on this machine yet is downloaded, weights as safetensors only; `InputError` if it cannot be.
-    """
+    """The folder of a network's weights: `where` is a folder, or "owner/name" or "owner/name@revision" on the hub, from
+    where safetensors are downloaded once; `InputError` if they cannot be."""
     folder = ROOT / Path(where).expanduser()
     if folder.is_dir():
         return folder
     repository, _, revision = where.partition("@")
+    files = ["*.json", "*.txt", "*.safetensors"]
     try:
-        return Path(
-            snapshot_download(
-                repository, revision=revision or None, allow_patterns=["*.json", "*.txt", "*.safetensors"]
-            )
-        )
+        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=files))
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise InputError(
-            f"{where} is no folder and cannot be fetched from the model hub ({reason}): connect to the network or give "
-            "a folder with the weights"
+            f"{where} is no folder and cannot be fetched from the model hub ({first_line(error)}): connect to the "
+            "network or give a folder with the weights"
         ) from error
+
+
+def first_line(error: Exception) -> str:
+    """What an error says first."""
+    return str(error).strip().splitlines()[0]

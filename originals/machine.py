@@ -4,7 +4,7 @@ Estimates rest on the parameters, counted from the configuration without weights
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -22,8 +22,7 @@ CHOICES = {
     "offload": ("none", "model", "sequential"),
     "quantize": ("none", "8bit", "4bit", "int8"),
 }
-PACKAGES = {"8bit": ("accelerate", "bitsandbytes"), "4bit": ("accelerate", "bitsandbytes"),
-            "int8": ("accelerate", "torchao")}  # fmt: skip
+PACKAGES = {"8bit": "bitsandbytes", "4bit": "bitsandbytes", "int8": "torchao"}
 GIB = 2**30
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}  # of a parameter
 QUANTISED = {"8bit": 1.05, "int8": 1.05, "4bit": 0.56}  # of a parameter, with the scales of its group
@@ -74,10 +73,9 @@ class Loading:
             raise InputError(f"quantize {self.quantize!r} needs an NVIDIA GPU: choose int8, or leave it out")
         if self.quantize and self.offload == "sequential":
             raise InputError("offload 'sequential' cannot move quantised layers: offload 'model', or do not quantise")
-        needed = PACKAGES[self.quantize] if self.quantize else ("accelerate",) if self.offload else ()
-        if missing := [package for package in needed if find_spec(package) is None]:
-            asked = f"quantize {self.quantize!r}" if self.quantize else f"offload {self.offload!r}"
-            raise InputError(f"{asked} needs {' and '.join(missing)}: `.venv/bin/pip install -r requirements/gpu.txt`")
+        if self.quantize and find_spec(package := PACKAGES[self.quantize]) is None:
+            remedy = "`.venv/bin/pip install -r requirements/gpu.txt`"
+            raise InputError(f"quantize {self.quantize!r} needs {package}: {remedy}")
 
 
 def quantised_parts(source: "Source") -> list[str]:
@@ -97,50 +95,39 @@ def quantization(source: "Source", how: Loading) -> "PipelineQuantizationConfig 
 
     from .skeleton import parts
 
+    config, options = "BitsAndBytesConfig", dict[str, Any](load_in_8bit=True)
+    if how.quantize == "4bit":
+        compute = getattr(torch, how.dtype or "float32")
+        options = dict(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute)
     if how.quantize == "int8":
         from torchao.quantization import Int8WeightOnlyConfig
 
-        of_diffusers, of_transformers = diffusers.TorchAoConfig, transformers.TorchAoConfig
-        options = dict(quant_type=Int8WeightOnlyConfig())
-    else:
-        of_diffusers, of_transformers = diffusers.BitsAndBytesConfig, transformers.BitsAndBytesConfig
-        compute = getattr(torch, how.dtype or "float32")
-        nf4 = dict(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute)
-        options = nf4 if how.quantize == "4bit" else dict(load_in_8bit=True)
+        config, options = "TorchAoConfig", dict(quant_type=Int8WeightOnlyConfig())
     kinds = parts(source)
-    return diffusers.PipelineQuantizationConfig(
-        quant_mapping={
-            part: (of_diffusers if issubclass(kinds[part], diffusers.ModelMixin) else of_transformers)(**options)
-            for part in quantised_parts(source)
-        }
-    )
+    libraries = {part: diffusers if issubclass(kinds[part], diffusers.ModelMixin) else transformers
+                 for part in quantised_parts(source)}  # fmt: skip
+    mapping = {part: getattr(library, config)(**options) for part, library in libraries.items()}
+    return diffusers.PipelineQuantizationConfig(quant_mapping=mapping)
 
 
 # -- memory -------------------------------------------------------------------------------------------------
 
 
 def part_sizes(source: "Source", how: Loading) -> dict[str, float]:
-    """GiB of each part's weights as they are loaded, the largest first."""
+    """GiB of each part's weights as they are loaded."""
     from .skeleton import parameters
 
     small = quantised_parts(source) if how.quantize else []
-    sizes = {
+    return {
         part: count * (QUANTISED[how.quantize or ""] if part in small else BYTES[how.dtype or "float32"]) / GIB
         for part, count in parameters(source).items()
     }
-    return dict(sorted(sizes.items(), key=lambda item: -item[1]))
 
 
 def gib_resident(source: "Source", how: Loading) -> float:
     """GiB of weights that are on the device together: all parts, the largest, or a layer of it."""
-    sizes = part_sizes(source, how)
-    largest = max(sizes.values(), default=0.0)
-    return {None: sum(sizes.values()), "model": largest, "sequential": 0.05 * largest}[how.offload]
-
-
-def gib_to_load(sizes: Mapping[str, float]) -> float:
-    """GiB of memory that loading takes; without accelerate, diffusers makes each part before it reads it."""
-    return sum(sizes.values()) + (0.0 if find_spec("accelerate") else max(sizes.values(), default=0.0))
+    sizes = part_sizes(source, how).values()
+    return {None: sum(sizes), "model": max(sizes), "sequential": 0.05 * max(sizes)}[how.offload]
 
 
 def memory_free(device: str) -> float:
@@ -155,9 +142,9 @@ def memory_free(device: str) -> float:
 
 def require_memory(source: "Source", how: Loading) -> None:
     """`InputError` if a pipeline's weights alone do not fit, with the settings under which they would."""
-    device, ram, needed = how.on_device(), memory_free("cpu"), gib_to_load(part_sizes(source, how))
+    device, ram, needed = how.on_device(), memory_free("cpu"), sum(part_sizes(source, how).values())
     if needed > ram:
-        ways = ways_out(how, device, lambda other: gib_to_load(part_sizes(source, other)) < ram)
+        ways = ways_out(how, device, lambda other: sum(part_sizes(source, other).values()) < ram)
         raise InputError(f"'{source}' needs about {needed:.0f} GiB of memory, {ram:.0f} GiB are free: {ways}")
     if device.startswith("cuda") and (on_gpu := gib_resident(source, how)) > (free := memory_free(device)):
         ways = ways_out(how, device, lambda other: gib_resident(source, other) + PICTURE < free)

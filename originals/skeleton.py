@@ -1,6 +1,6 @@
 """What can be known of a model without its weights: its pipeline's class, its parts on the meta device, its stacks.
 
-Only classes of diffusers' and transformers' own are looked at: code that a repository brings along is never run.
+Code that a repository brings along is never run.
 """
 
 import inspect
@@ -20,7 +20,7 @@ from painters_utils.errors import InputError
 from .hub import Source
 
 LEAST_LAYERS = 4  # of a stack that is studied: shorter ones, such as Lumina's refiners, have no middle
-NO_PICTURES = {"num_frames": "videos", "video_length": "videos", "frames": "videos", "video": "videos"}
+OF_VIDEOS = ("num_frames", "video_length", "frames", "video")  # what only their pipelines take
 
 
 def pipeline_class(source: Source) -> type[DiffusionPipeline]:
@@ -37,12 +37,11 @@ def pipeline_class(source: Source) -> type[DiffusionPipeline]:
 
 def parts(source: Source) -> dict[str, type]:
     """The parts of a model's pipeline that are there, and their classes. `InputError` for a class of someone else."""
-    found = {}
+    found, homes = {}, {"diffusers": diffusers, "transformers": transformers}
     for part, where in source.read_json("model_index.json").items():
         if not isinstance(where, list) or len(where) != 2 or where[0] is None:
             continue  # a setting, or a part that the pipeline was saved without
         library, cls = where
-        homes = {"diffusers": diffusers, "transformers": transformers}
         home = homes.get(library) or getattr(diffusers.pipelines, str(library), None)
         if not isinstance(found_class := getattr(home, str(cls), None), type):
             raise InputError(
@@ -74,17 +73,13 @@ def stack_depths(source: Source) -> dict[str, int]:
     """How many layers each stack of a model's transformer has, from its configuration; LEAST_LAYERS at least."""
     check_supported(source)
     found = {stack: len(blocks) for stack, blocks in find_stacks(empty_part(source, "transformer")).items()}
-    studied = {stack: depth for stack, depth in found.items() if depth >= LEAST_LAYERS}
-    if not studied:
-        raise InputError(f"the stacks of '{source}' are too short to study: {found}; {LEAST_LAYERS} layers are needed")
-    return studied
+    if studied := {stack: depth for stack, depth in found.items() if depth >= LEAST_LAYERS}:
+        return studied
+    raise InputError(f"the stacks of '{source}' are too short to study: {found}; {LEAST_LAYERS} layers are needed")
 
 
 def default_call(source: Source) -> dict:
-    """Steps and guidance as a model's pipeline has them when they are not given.
-
-    A pipeline that guides by a second pass only does so with a negative prompt; an empty one is given.
-    """
+    """Steps and guidance as a model's pipeline has them, and an empty negative prompt where it guides by one."""
     known = inspect.signature(pipeline_class(source).__call__).parameters
     wanted = ("num_inference_steps", "guidance_scale", "true_cfg_scale")
     call = {key: known[key].default for key in wanted if key in known and known[key].default is not None}
@@ -114,23 +109,20 @@ def check_supported(source: Source) -> None:
     if "transformer" not in found:
         raise InputError(f"'{source}' has no transformer, only {listed}: choose a model with one")
     for part, kind in found.items():
-        if part != "transformer" and ("Transformer" in kind.__name__ or "ControlNet" in kind.__name__):
-            if issubclass(kind, diffusers.ModelMixin):
-                raise InputError(
-                    f"'{source}' has a {part} ({kind.__name__}) beside its transformer: orders of one of them would "
-                    "not say what the layers do; choose a model with one"
-                )
-    if made := [what for key, what in NO_PICTURES.items() if key in known]:
-        raise InputError(f"'{source}' makes {made[0]} ({cls.__name__}): the study reads pictures; choose such a model")
+        other = part != "transformer" and issubclass(kind, diffusers.ModelMixin)
+        if other and ("Transformer" in kind.__name__ or "ControlNet" in kind.__name__):
+            raise InputError(
+                f"'{source}' has a {part} ({kind.__name__}) beside its transformer: orders of one of them would "
+                "not say what the layers do; choose a model with one"
+            )
+    if any(key in known for key in OF_VIDEOS):
+        raise InputError(f"'{source}' makes videos ({cls.__name__}): the study reads pictures; choose such a model")
     if "height" not in known:
         raise InputError(f"'{source}' makes no pictures ({cls.__name__}): choose a model that does")
     for key in ("prompt", "num_inference_steps", "generator", "output_type"):
         if key not in known:
             raise InputError(f"{cls.__name__} of '{source}' takes no {key}, which is needed: choose another model")
-    needed = [
-        key for key, p in known.items()
-        if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD and key not in ("self", "prompt")
-    ]  # fmt: skip
-    if needed:
+    mandatory = [key for key, p in known.items() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    if needed := [key for key in mandatory if key not in ("self", "prompt")]:
         raise InputError(f"{cls.__name__} of '{source}' needs more than a prompt ({', '.join(needed)}): choose another")
     find_stacks(empty_part(source, "transformer"))

@@ -34,11 +34,6 @@ def check_prompts(prompts: Sequence[str], tokenizer: Tokenizer | None = None, mo
             raise InputError(f"prompt {prompt!r} has {len(words)} words: a mini reads {most - 1} at most")
 
 
-def check_prompts_of(prompts: Sequence[str], folder: Path) -> None:
-    """`check_prompts` for the pipeline in a folder; nothing is loaded but its tokenizer."""
-    check_prompts(prompts, *read_tokenizer(folder))
-
-
 def read_tokenizer(folder: Path) -> tuple[Tokenizer, int]:
     """The tokenizer of the pipeline in a folder, and how many tokens it reads; `InputError` if it is damaged."""
     try:

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from docs.architectures import PAGE, TOYS, differs_by_position, page, row, run, toy
+from docs.architectures import PAGE, TOYS, page, row, run, toy
+from painters_utils.engine.blocks import Skipped
 from painters_utils.engine.rearrange import layer_order, takes_skip
-from painters_utils.engine.stacks import find_stacks, keeps_places
+from painters_utils.engine.stacks import find_stacks, in_place_of, keeps_places
 from painters_utils.errors import InputError
 
 # Blocks that return something else beside the picture than text, which `Skipped` does not tell apart.
@@ -14,6 +15,17 @@ NOT_MEASURED = (
     ("Cosmos3OmniTransformer", "layers"), ("LTX2VideoTransformer3DModel", "transformer_blocks"),
     ("WanVACETransformer3DModel", "vace_blocks"),
 )  # fmt: skip
+
+
+def differs_by_position(transformer: nn.Module, inputs: dict, stack: str) -> bool:
+    """Whether it matters to a stack's other layers that a layer which adds nothing stands among them."""
+    blocks, results = find_stacks(transformer)[stack], []
+    at = 1 if len(blocks) > 2 else 0
+    before, after = list(blocks[:at]), list(blocks[at + 1 :])
+    for between in ([Skipped([blocks[at]])], []):
+        with in_place_of(transformer, {stack: [*before, *between, *after]}):
+            results.append(run(transformer, inputs))
+    return not torch.equal(*results)
 
 
 AT_ONCE = ("FluxTransformer2DModel", "HunyuanDiT2DModel")  # the others run with the slow tests

@@ -9,10 +9,11 @@ import torch
 
 import benchmarks.__main__ as benchmarks
 from benchmarks import cores, full_size, growth, recorder, speed, timing
-from benchmarks.costs import cost_chapters, cost_table, goal_met, in_words
 from benchmarks.originals import ORIGINALS, denoising, with_random_weights
 from painters_utils import Model, find_stacks, layer_order
 from workflow.config import load_study
+from workflow.page import costs
+from workflow.page.costs import cost_chapters, cost_table, goal_met, in_words
 
 BILLIONS = {"flux": 11.9, "sd3": 2.0, "auraflow": 6.8}  # of parameters, as published
 
@@ -59,7 +60,7 @@ def test_a_guided_loop_follows_the_guidance():
 def test_recording_by_hand_finds_the_recorders_matrices():
     works = recorder.ways(steps=2, batch=2, width=32)
     recorder.check_equal(works)
-    broken = {**works, "by hand": lambda: lambda stream, average: np.eye(57)}
+    broken = {**works, "by hand": lambda: {("image", "after"): np.eye(57)}}
     with pytest.raises(AssertionError):
         recorder.check_equal(broken)
 
@@ -106,7 +107,7 @@ def test_the_table_of_the_docs_is_written_anew(tmp_path, monkeypatch):
     page = tmp_path / "costs.md"
     page.write_text(benchmarks.PAGE.read_text())
     monkeypatch.setattr(benchmarks, "PAGE", page)
-    monkeypatch.setattr(benchmarks, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(costs, "RESULTS", tmp_path / "results")
     row = timing.ratio("identity", "time of a thing", [1.0] * 5, ("≤", 1.01))
     beside = timing.row("kept", "memory of another", 3.0, "×")
     benchmarks.keep({"machine": timing.machine(), "rows": [row, beside], "points": []})
@@ -131,6 +132,6 @@ def test_a_benchmark_of_a_mini_runs(name, monkeypatch):
 
 def test_two_cores_do_a_studys_own_work(tmp_path):
     settings = load_study().settings
-    studio = cores.loaded("sd3-mini", 1, str(tmp_path))
+    studio = cores.study_of("sd3-mini", 1, str(tmp_path))
     assert (studio.model.steps, studio.shown) == (1, settings.prompts)
     assert len(studio.prompts) == len(settings.prompts) + 9 * settings.suite

@@ -1,7 +1,7 @@
 """Run the study on a cluster: Snakemake with a profile of `profiles/`, every notebook a job.
 
-Snakemake takes a job that Slurm says nothing of for one that has not started yet. So it would wait for ever for one
-whose record is gone because the controller was down or forgot it: `run_there` looks after that from outside.
+Snakemake waits for ever for a job that Slurm has forgotten, since it takes it for one that has not started yet:
+`run_there` looks after that from outside.
 """
 
 import hashlib
@@ -25,10 +25,10 @@ PROFILES = Path(__file__).parent / "profiles"
 
 NAME = "--slurm-jobname-prefix"
 LOOK = 30  # seconds between two looks at the queue
-# Seconds without a job in the queue after which Snakemake is waiting in vain: it asks after its jobs every 3 minutes
-# at least, and then waits a minute for their files.
+# Seconds with an empty queue after which Snakemake waits in vain: it asks every 3 minutes, then a minute for files.
 FORGOTTEN = 600
 STARTS = 3
+ASK = "`squeue --me` lists them; what they ask for is in the profile and, under `needs`, in data/models.yaml."
 # What Slurm says of jobs that start sooner or later by themselves; anything else may wait for ever.
 PATIENT = {"None", "Priority", "Resources", "Dependency", "BeginTime", "Cleaning", "Prolog"}
 
@@ -36,8 +36,7 @@ PATIENT = {"None", "Priority", "Resources", "Dependency", "BeginTime", "Cleaning
 def find_options(profile: str, out: Path) -> list[str]:
     """Snakemake's options for a profile: a folder of workflow/profiles/ by name, or any folder with a config.yaml.
 
-    On Slurm, the jobs of a study in the folder `out` have a name of their own. Raises `InputError` if there is no such
-    profile, or this machine lacks what its executor needs.
+    On Slurm, each folder `out` names its jobs. `InputError` if there is no such profile, or its executor lacks a thing.
     """
     folder = next((it for it in (PROFILES / profile, Path(profile)) if (it / "config.yaml").is_file()), None)
     if folder is None:
@@ -56,7 +55,7 @@ def find_options(profile: str, out: Path) -> list[str]:
 def run_there(command: list[str], locked: IO) -> int:
     """Run Snakemake and return its exit status; start it again, STARTS times in all, if it waits for nothing.
 
-    However this ends, no job of the study stays in Slurm's queue; what a killed run has left there goes first.
+    What a killed run has left in Slurm's queue goes first, and in the end no job of the study stays there.
     """
     name = command[command.index(NAME) + 1] if NAME in command else None
     # PAINTERS: so that a profile can call what lies beside it.
@@ -86,11 +85,7 @@ def wait(process: subprocess.Popen, name: str | None) -> int | None:
             if jobs != {}:
                 seen = time.monotonic()
             for reason in sorted(set((jobs or {}).values()) - said):
-                print(
-                    f"Slurm does not start a job of this study: {reason}. `squeue --me` lists them; "
-                    "what they ask for is in the profile and, under `needs`, in data/models.yaml.",
-                    flush=True,
-                )
+                print(f"Slurm does not start a job of this study: {reason}. {ASK}", flush=True)
                 said = said | {reason}
         except KeyboardInterrupt:
             if name is None:  # it knows how to cancel its jobs
@@ -101,10 +96,7 @@ def wait(process: subprocess.Popen, name: str | None) -> int | None:
 
 
 def list_jobs(name: str | None) -> dict[str, str] | None:
-    """The study's jobs that wait or run on Slurm, and why they wait ("None" if they run).
-
-    None if that cannot be known: no answer, or another executor.
-    """
+    """The study's jobs on Slurm and why they wait ("None": they run); None if there is no answer or no Slurm."""
     if name is None:
         return None
     answer = subprocess.run(["squeue", "--me", "--noheader", "--format=%i %j %r"], capture_output=True, text=True)

@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
-from originals.words import check_prompts, check_prompts_of, reads_words
+from originals.words import check_prompts, read_tokenizer, reads_words
 from painters_utils.errors import InputError, unknown
 from painters_utils.models.model import Model
 from painters_utils.paths import CONFIG, DATA, ROOT
@@ -70,18 +70,15 @@ class Settings(Group):
 
 @dataclass(frozen=True)
 class Study:
-    """A checked configuration. `notebooks` run for every model; the `closing` ones run once, after all of them.
-
-    `out` holds what the run computes; `page` is the report that it ends in.
-    """
+    """A checked configuration. `notebooks` run for every model, the `closing` ones once, after all of them."""
 
     profile: str
     settings: Settings
     models: list[Model]
     notebooks: dict[str, Notebook]
     closing: dict[str, Notebook]
-    out: Path
-    page: Path
+    out: Path  # the folder of what the run computes
+    page: Path  # the report that it ends in
     figures: Path
 
     def notebooks_of(self, model: Model) -> list[str]:
@@ -95,8 +92,8 @@ class Study:
     def for_all(self, value_of: Callable[[Model], Any]) -> Any:
         """What all models have in common, or what each has, by name."""
         values = {model.name: value_of(model) for model in self.models}
-        first = next(iter(values.values()))
-        return first if all(value == first for value in values.values()) else values
+        first, *others = values.values()
+        return first if all(value == first for value in others) else values
 
     def settings_of(self, model: Model | None) -> dict[str, Any]:
         """All that a notebook can be told, for a model or (None) once for all of them, by the parameters' names."""
@@ -112,14 +109,12 @@ class Study:
         if model is None:
             return given
         # What is not quantised is said so: None would leave it to the table of models.
-        how = model.loading
-        loading = asdict(how) | {"offload": how.offload or "none", "quantize": how.quantize or "none"}
-        own = {"model": model.name, "prompts": self.prompts_of(model), "steps": model.steps, "loading": loading}
-        return given | own | {"out": f"{out}/{model.key}"}
+        plain = {key: "none" for key in ("offload", "quantize") if getattr(model.loading, key) is None}
+        own = {"model": model.name, "prompts": self.prompts_of(model), "steps": model.steps}
+        return given | own | {"loading": asdict(model.loading) | plain, "out": f"{out}/{model.key}"}
 
     def parameters(self, model: Model | None, notebook: str) -> dict[str, Any]:
-        """What a notebook is run with: every setting that its parameters cell declares, for nothing that its pictures
-        depend on is left to a default."""
+        """What a notebook is run with: every setting that its parameters cell declares, none left to a default."""
         given = self.settings_of(model) | self.settings.options.get(notebook, {})
         declared = (self.notebooks | self.closing)[notebook].parameters
         return {name: value for name, value in given.items() if name in declared}
@@ -127,11 +122,10 @@ class Study:
     def variants_of(self, model: Model, notebook: str) -> list[Variant]:
         """What a notebook paints. Where a model's bands lie is known only later; how many there are is known."""
         bands = {stack: matched_bands(np.eye(depth)) for stack, depth in model.depths.items()}
-        found = []
+        options, found = self.settings.options.get(notebook, {}), []
         for row in [row for row in EXPERIMENTS if row.notebook == notebook]:
-            options = self.settings.options.get(notebook, {})
             known = inspect.signature(row.build).parameters
-            found += row.variants(model, bands, **{key: value for key, value in options.items() if key in known})
+            found += row.variants(model, bands, **{key: options[key] for key in options if key in known})
         return found
 
     def as_json(self) -> str:
@@ -142,9 +136,9 @@ class Study:
 def load_study(profile: str = "default", out: str | Path | None = None, **changes: object) -> Study:
     """Read config.yaml, lay the profile and then `changes` (those that are not None) over it, and check it all.
 
-    Everything goes to the folder `out`, page and figures too; by default to results/<profile>/, and page and figures
-    of the default profile to where they are committed. Raises `InputError` for an unknown profile, setting, model,
-    notebook or word, a value out of bounds, damaged weights, and a folder that cannot be written or holds other things.
+    Everything goes to the folder `out`; by default to results/<profile>/, and page and figures of the default profile
+    to where they are committed. `InputError` for what is unknown, out of bounds or damaged, and for a folder that
+    cannot be written or holds other things.
     """
     config = yaml.safe_load(CONFIG.read_text())
     profiles = config.pop("profiles")
@@ -179,13 +173,13 @@ def explain(error: ValidationError) -> InputError:
     """The first thing that is wrong with the settings, in one line: the bad value, then the remedy."""
     first = error.errors()[0]
     *group, key = first["loc"]
+    name, says = " ".join(map(str, first["loc"])), first["msg"].replace("Input should be", "it should be")
     if first["type"] == "extra_forbidden":
         known = (Settings.model_fields[group[0]].annotation if group else Settings).model_fields
         return unknown(f"setting of {group[0]}" if group else "setting", key, known)
     if first["type"] == "missing":
-        return InputError(f"{' '.join(map(str, first['loc']))} is missing: config.yaml must say it")
-    remedy = first["msg"].replace("Input should be", "it should be")
-    return InputError(f"{' '.join(map(str, first['loc']))} is {first['input']!r}: {remedy[0].lower()}{remedy[1:]}")
+        return InputError(f"{name} is missing: config.yaml must say it")
+    return InputError(f"{name} is {first['input']!r}: {says[0].lower()}{says[1:]}")
 
 
 def check_words(study: Study) -> None:
@@ -193,16 +187,15 @@ def check_words(study: Study) -> None:
     own = study.settings.others.prompts
     check_prompts(others_prompts(own))
     for model in study.models:
-        folder = model.folder if model.mini else model.source.folder
         if model.mini:
-            check_prompts_of(study.settings.prompts, folder)
-        elif folder and reads_words(folder) and not isinstance(own, list):
+            check_prompts(study.settings.prompts, *read_tokenizer(model.folder))
+        elif (folder := model.source.folder) and reads_words(folder) and not isinstance(own, list):
             raise InputError(
                 f"{model.name} is a mini, which reads few words: give it a row with `mini: true` in data/models.yaml "
                 "for the minis' prompts and scores, or put prompts of its words under `others` in config.yaml"
             )
-        if folder:
-            check_weights(folder.rglob("*.safetensors"))
+        if model.source.folder:
+            check_weights(model.source.folder.rglob("*.safetensors"))
     check_weights((DATA / "checker").glob("*.safetensors"))
 
 

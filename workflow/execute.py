@@ -1,7 +1,6 @@
 """Run one notebook with papermill: `python -m workflow.execute 03_similarity -p model=flux-mini`.
 
-papermill only warns of an unknown parameter and leaves its output behind when a cell fails. Here the first is an error
-before anything runs, and an unfinished notebook never takes the place of a finished one.
+Unlike papermill's own, an unknown parameter is an error, and an unfinished notebook never replaces a finished one.
 """
 
 import argparse
@@ -29,32 +28,23 @@ from .processes import end_with
 def execute_notebook(notebook: Path, target: Path, parameters: dict[str, Any]) -> None:
     """Run `notebook` with `parameters` and write it, outputs included, to `target`.
 
-    Raises `InputError` for a parameter that the notebook does not declare, `PapermillExecutionError` if a cell fails,
-    `DeadKernelError` if the kernel is killed; the notebook up to that cell is then kept beside the target, as
-    *.failed.ipynb.
+    Raises `InputError` for a parameter that the notebook does not declare, before anything runs. If a cell fails
+    (`PapermillExecutionError`) or the kernel is killed (`DeadKernelError`), what ran is kept as *.failed.ipynb.
     """
     declared = papermill.inspect_notebook(notebook)
-    for name in parameters:
-        if name not in declared:
-            raise unknown(f"parameter of {notebook.name}", name, declared)
+    if strange := [name for name in parameters if name not in declared]:
+        raise unknown(f"parameter of {notebook.name}", strange[0], declared)
     failed = target.with_suffix(f"{FAILED}.ipynb")
     with write_whole(target) as unfinished:
         try:
+            # A kernel's log tells of the interrupt that ends it; its history is one database for all kernels of a home
+            # folder, which a cluster's nodes share over a network, where locks may not hold. And a busy machine is
+            # slow, not broken: seconds to wait for a kernel to start, and for its last output.
             executed = papermill.execute_notebook(
-                notebook,
-                unfinished,
-                parameters,
-                kernel_name="python3",
-                cwd=ROOT,
-                # The kernel tells of its own transport, and of the interrupt by which it is ended. Its history would be
-                # one database for all kernels of a home folder, which a cluster's nodes share over a network, where
-                # locks may not hold.
+                notebook, unfinished, parameters, kernel_name="python3", cwd=ROOT,
                 extra_arguments=["--log-level=CRITICAL", "--HistoryManager.enabled=False"],
-                progress_bar={"desc": target.stem, "leave": True},
-                # A busy machine is slow, not broken: seconds to wait for a kernel to start, and for its last output.
-                start_timeout=600,
-                iopub_timeout=60,
-            )
+                progress_bar={"desc": target.stem, "leave": True}, start_timeout=600, iopub_timeout=60,
+            )  # fmt: skip
         except (PapermillExecutionError, DeadKernelError):
             os.replace(unfinished, failed)
             raise

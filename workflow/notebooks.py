@@ -1,4 +1,4 @@
-"""What notebooks say of themselves: how the study runs them, and which parameters they take."""
+"""What notebooks say of themselves: how the study runs them, which parameters they take, and what they have left."""
 
 import json
 import re
@@ -34,19 +34,29 @@ def read_notebooks() -> dict[str, Notebook]:
 def choose_notebooks(
     names: Collection[str] | None, options: Mapping[str, Mapping[str, Any]]
 ) -> tuple[dict[str, Notebook], dict[str, Notebook]]:
-    """The notebooks that run for every model, all or those of the names, and those that run once.
+    """The notebooks that run for every model, all or those named, and those that run once.
 
-    `InputError` for a name that is none of the first, and for `options` of a notebook or parameter that there is not.
+    `InputError` for a name that is none of the first, and for `options` of an unknown notebook or parameter.
     """
     every = read_notebooks()
     per_model, closing = ({n: it for n, it in every.items() if it.runs == runs} for runs in ("per model", "once"))
-    for name in names or []:
-        if name not in per_model:
-            raise unknown("notebook", name, per_model)
+    for wanted, known in ((names or [], per_model), (options, every)):
+        if strange := [name for name in wanted if name not in known]:
+            raise unknown("notebook", strange[0], known)
     for name, own in options.items():
-        if name not in every:
-            raise unknown("notebook", name, every)
-        for option in own:
-            if option not in every[name].parameters:
-                raise unknown(f"parameter of {name}", option, every[name].parameters)
+        if strange := [option for option in own if option not in every[name].parameters]:
+            raise unknown(f"parameter of {name}", strange[0], every[name].parameters)
     return {name: it for name, it in per_model.items() if name in (names or per_model)}, closing
+
+
+def figures_of(document: Mapping) -> dict[str, dict]:
+    """The outputs of an executed notebook that are figures, by the name that `show` gave them."""
+    outputs = [output for cell in document["cells"] for output in cell.get("outputs", [])]
+    named = {output.get("metadata", {}).get("painters", {}).get("figure"): output for output in outputs}
+    return {name: output for name, output in named.items() if name}
+
+
+def saves_numbers(document: Mapping) -> bool:
+    """Whether a notebook leaves numbers; one that only explains does not."""
+    code = [cell["source"] for cell in document["cells"] if cell.get("cell_type") != "markdown"]
+    return any("save_numbers(" in "".join(source) for source in code)

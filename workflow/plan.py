@@ -1,16 +1,12 @@
-"""What a study will take, told before anything is downloaded or computed: `python -m workflow.plan`.
+"""What a study will take, told before anything is downloaded or computed. Memory and time are estimates.
 
-    python -m workflow.plan --models flux-schnell --seeds 2
-
-Pictures are counted from the table of experiments, and parameters from the configuration. Memory and time are
-estimates, and say what they rest on. What makes the study impossible is an error, with the remedy.
+python -m workflow.plan --models flux-schnell --seeds 2
 """
 
 import shutil
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import huggingface_hub
@@ -40,26 +36,19 @@ class Plan:
     def __init__(self, study: Study, model: Model, elsewhere: bool = False) -> None:
         self.study, self.model, self.elsewhere = study, model, elsewhere
         self.lines: list[str] = []
-        self.errors: list[str] = []
+        found: dict[str, None] = {}
         # Of a model that is no mini, more has to be known; and after an error, what else can be said is said.
-        for find_out in (
-            [self.add_work] if model.mini else [self.check, self.add_work, self.add_memory, self.add_download]
-        ):
-            with self.note_error():
+        steps = [self.add_work] if model.mini else [self.check, self.add_work, self.add_memory, self.add_download]
+        for find_out in steps:
+            try:
                 find_out()
+            except InputError as error:
+                found[str(error)] = None
+        self.errors = list(found)
 
     def __str__(self) -> str:
         said = [f"{self.model.name}: {self.model.title}", *self.lines, *(f"error: {text}" for text in self.errors)]
         return "\n  ".join(said)
-
-    @contextmanager
-    def note_error(self) -> Iterator[None]:
-        """Keep what makes the study impossible."""
-        try:
-            yield
-        except InputError as error:
-            if str(error) not in self.errors:
-                self.errors.append(str(error))
 
     def check(self) -> None:
         """`InputError` for a model that cannot be studied."""
@@ -77,17 +66,17 @@ class Plan:
         orders = {str(variant.run) for notebook in notebooks for variant in study.variants_of(model, notebook)}
         scored = prompts + (9 * study.settings.suite if model.mini else 0)
         more = len(SEEDS) * prompts + (GALLERY * prompts if "01_models" in notebooks else 0)
-        pictures, twice = (len(orders) + 1) * scored * seeds + more, 2 if guides(model) else 1
+        pictures, twice = (len(orders) + 1) * scored * seeds + more, guides(model)
         size = f"{call['width']} × {call['height']} px" if "width" in call else "its own size"
         self.lines.append(
             f"paints     about {pictures:,} pictures: {len(orders)} orders and the untouched model × {scored} "
             f"prompts × {seeds} seeds, and {more} more; {size}, {model.steps} steps"
         )
         loss = loss_passes(notebooks, model) * min(study.settings.scenes, scored * seeds)
-        passes = pictures * model.steps * twice + loss
+        passes = pictures * model.steps * (1 + twice) + loss
         self.lines.append(
             f"passes     about {passes:,} through the transformer, one picture each"
-            + (", guidance counted twice" if twice == 2 else "")
+            + (", guidance counted twice" if twice else "")
             + (f"; {loss:,} of them for the denoising loss" if loss else "")
         )
         if not model.mini and not self.elsewhere:
@@ -105,30 +94,28 @@ class Plan:
         if not self.elsewhere:
             how.check()
         device = "cuda" if self.elsewhere and not how.device else how.on_device()
-        where = "the GPU" if device.startswith("cuda") else "this machine"
-        counts = parameters(model.source)
+        gpu, counts = device.startswith("cuda"), parameters(model.source)
         large = ", ".join(f"{part} {count / 1e9:.1f}" for part, count in counts.items() if count > 5e7)
         self.lines.append(
             f"model      {sum(counts.values()) / 1e9:.1f} billion parameters{f' ({large})' if large else ''}; layers: "
             + ", ".join(f"{stack} {depth}" for stack, depth in model.depths.items())
         )
         prompts, weights = len(self.study.prompts_of(model)), gib_resident(model.source, how)
-        in_flight = PICTURE * model.call.get("height", 1024) * model.call.get("width", 1024) / 1e6
+        in_flight = PICTURE * pixels(model) / 1e6
         painting, recording = in_flight * (how.batch or 1), in_flight * prompts + gib_recorded(model, prompts)
-        chosen = {key: getattr(how, key) for key in ("dtype", "offload", "quantize", "batch")}
+        chosen = [f"{key} {value}" for key, value in asdict(how).items() if value and key != "device"]
         self.lines.append(
-            f"memory     about {weights + painting:.1f} GiB of {where} to paint, {weights + recording:.1f} GiB to "
-            f"record {prompts} prompts together (weights {weights:.1f}; "
-            + ", ".join(f"{key} {value}" for key, value in chosen.items() if value)
-            + f"; {PICTURE:g} GiB for a megapixel in flight)"
+            f"memory     about {weights + painting:.1f} GiB of {'the GPU' if gpu else 'this machine'} to paint, "
+            f"{weights + recording:.1f} GiB to record {prompts} prompts together (weights {weights:.1f}; "
+            f"{', '.join(chosen)}; {PICTURE:g} GiB for a megapixel in flight)"
         )
         if self.elsewhere:
             return
         free = memory_free(device)
         self.lines[-1] += f"; {free:.1f} GiB are free"
-        if where != "the GPU" and sum(counts.values()) > 1e9:
+        if not gpu and sum(counts.values()) > 1e9:
             self.lines.append("warning: no GPU: it runs, but see the time above")
-        if where == "the GPU" and weights + max(painting, recording) > free:
+        if gpu and weights + max(painting, recording) > free:
             self.lines.append("warning: memory may run out: consider OFFLOAD=model, QUANTIZE=8bit or fewer prompts")
         require_memory(model.source, how)
 
@@ -139,22 +126,17 @@ class Plan:
             return
         while not folder.exists():
             folder = folder.parent
-        listed, free = missing_gib(source), shutil.disk_usage(folder).free / GIB
-        says, wanted = "the model hub lists it", listed
-        if listed is None:
-            says, wanted = "data/models.yaml says", self.model.download
+        wanted, says, free = missing_gib(source), "the model hub lists it", shutil.disk_usage(folder).free / GIB
+        if wanted is None:
+            wanted, says = self.model.download, "data/models.yaml says"
         about = "unknown" if wanted is None else f"about {wanted:.1f} GiB (as {says})"
         self.lines.append(f"download   {about}; {free:.0f} GiB of disk are free")
         if self.model.gated and not is_here(source, "model_index.json"):
-            self.lines.append(
-                f"warning: gated: sign in at https://huggingface.co/{source.repo}, accept its licence, and run "
-                "`hf auth login` here"
-            )
+            remedy = "accept its licence, and run `hf auth login` here"
+            self.lines.append(f"warning: gated: sign in at https://huggingface.co/{source.repo}, {remedy}")
         if (wanted or 0) > free:
-            raise InputError(
-                f"{wanted:.0f} GiB do not fit on the disk, {free:.0f} GiB are free: free some space, or set HF_HOME to "
-                "a larger disk"
-            )
+            remedy = "free some space, or set HF_HOME to a larger disk"
+            raise InputError(f"{wanted:.0f} GiB do not fit on the disk, {free:.0f} GiB are free: {remedy}")
 
 
 def guides(model: Model) -> bool:
@@ -176,20 +158,19 @@ def loss_passes(notebooks: list[str], model: Model) -> int:
 
 def count_tokens(model: Model) -> int:
     """About how many tokens a picture and its prompt have: of 16 pixels a side, as in most models."""
-    return model.call.get("height", 1024) * model.call.get("width", 1024) // 16**2 + model.call.get(
-        "max_sequence_length", 256
-    )
+    return pixels(model) // 16**2 + model.call.get("max_sequence_length", 256)
+
+
+def pixels(model: Model) -> int:
+    """Of a picture; of a size that the pipeline chooses itself, about."""
+    return model.call.get("height", 1024) * model.call.get("width", 1024)
 
 
 def work_of_pass(model: Model) -> float:
     """FLOP of one forward pass of one picture: counted, or estimated where a pipeline takes other texts than most."""
     size = {key: model.call[key] for key in ("height", "width") if key in model.call}
-    try:
-        return count_flop(model.source, model.call.get("max_sequence_length", 256), **size)
-    except InputError:
-        raise
-    except (AttributeError, LookupError, RuntimeError, StopIteration, TypeError, ValueError):
-        return 2.0 * parameters(model.source)["transformer"] * count_tokens(model)
+    counted = count_flop(model.source, model.call.get("max_sequence_length", 256), **size)
+    return counted or 2.0 * parameters(model.source)["transformer"] * count_tokens(model)
 
 
 def gib_recorded(model: Model, prompts: int) -> float:
@@ -217,16 +198,6 @@ def in_words(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {name}" if seconds >= 10 * size else f"{seconds / size:.1f} {name}"
     return f"{seconds:.0f} seconds"
-
-
-def show_plans(study: Study, elsewhere: bool = False) -> list[str]:
-    """Print the plan of every model of a study that is no mini; returns what makes it impossible."""
-    plans = (Plan(study, model, elsewhere) for model in study.models if not model.mini)
-    errors = []
-    for plan in plans:
-        print(plan, flush=True)
-        errors += plan.errors
-    return errors
 
 
 def main(arguments: list[str] | None = None) -> None:

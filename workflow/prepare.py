@@ -1,8 +1,6 @@
-"""Record a model's activations, paint its baseline and score it: once, for all notebooks that build on these.
+"""Record a model's activations, paint its baseline and score it: once, before notebooks side by side would all do it.
 
-    python -m workflow.prepare --target results/lab/flux-mini/prepared.json -p model=flux-mini -p 'seeds=[0]' …
-
-A notebook does so itself where nothing is there; notebooks that run side by side would all do it.
+python -m workflow.prepare --target results/lab/flux-mini/prepared.json -p model=flux-mini -p 'seeds=[0]' …
 """
 
 import argparse
@@ -27,10 +25,9 @@ def prepare(
     out: str,
 ) -> dict[str, object]:  # fmt: skip
     """Make what a model's notebooks share, and say what it is."""
-    value = Model.named(model, steps=steps, **loading)
     # Where there are many variants, notebooks paint one of the suite's prompts a task.
     for each in sorted({suite, min(suite, 1)}, reverse=True):
-        studio = Studio(value, prompts, seeds, out, suite=each, judges=judges)
+        studio = Studio(Model.named(model, steps=steps, **loading), prompts, seeds, out, suite=each, judges=judges)
         if len(studio.prompts) > 1:
             studio.floor  # noqa: B018  chance is the last to be computed: it needs pictures and their scores
         made = {"pictures": len(studio.baseline), "scores": len(studio.full), "bands": studio.bands}

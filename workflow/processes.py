@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -17,9 +17,8 @@ import psutil
 def lock(folder: Path) -> Iterator[IO]:
     """Keep other runs out of `folder`, and wait for one that is there already. Yields an open file.
 
-    The system lets go of the lock when the last process that has the file open is gone, however it went: nothing is
-    left to be unlocked by hand. A process that is started with the file as its stdin hands it on to what it starts
-    itself, so that a run begins when nothing of the last one is at work any more.
+    The lock goes with the last process that has the file open, however it ends. What is started with the file as its
+    stdin hands it on, so that a run begins when nothing of the last one is at work any more.
     """
     with open(folder / "run.lock", "a") as file:
         try:
@@ -48,8 +47,6 @@ def end_children() -> None:
     """Kill all that this process has started and what that has started, kernels too; return when they are gone."""
     children = psutil.Process().children(recursive=True)
     for child in children:
-        try:
+        with suppress(psutil.NoSuchProcess):
             child.kill()
-        except psutil.NoSuchProcess:
-            pass
     psutil.wait_procs(children, timeout=10)

@@ -19,6 +19,7 @@ from workflow.checks import FAILED, is_readable
 from . import cluster
 from .arguments import read_arguments
 from .config import PUBLISHED, SETTINGS, Study, from_root
+from .notebooks import figures_of, saves_numbers
 from .processes import end_children, lock
 
 SNAKEFILE = Path(__file__).parent / "Snakefile"
@@ -58,18 +59,18 @@ def main(arguments: list[str] | None = None) -> None:
 
 def show_plans(study: Study, elsewhere: bool) -> list[str]:
     """Say what the models that are no minis will take; returns what makes that impossible. Minis need no torch here."""
-    if all(model.mini for model in study.models):
-        return []
-    from . import plan
+    errors: list[str] = []
+    for model in [model for model in study.models if not model.mini]:
+        from .plan import Plan
 
-    return plan.show_plans(study, elsewhere)
+        plan = Plan(study, model, elsewhere)
+        print(plan, flush=True)
+        errors += plan.errors
+    return errors
 
 
 def snakemake_command(study: Study, where: list[str]) -> list[str]:
-    """The command that runs a study; its settings are written where every job finds them.
-
-    Without Snakemake's own lock, which would outlive a kill: ours keeps others out.
-    """
+    """The command that runs a study, whose settings it writes for every job. No lock of Snakemake's outlives a kill."""
     settings = {"study": {"profile": study.profile, **json.loads(study.as_json())}, "run": os.getpid()}
     with write_whole(study.out / SETTINGS) as unfinished:
         unfinished.write_text(json.dumps(settings))
@@ -82,8 +83,7 @@ def snakemake_command(study: Study, where: list[str]) -> list[str]:
 def run_here(command: list[str], locked: IO) -> int:
     """Run Snakemake and return its exit status. What it has started ends with this function, whatever ends that.
 
-    In a session of their own, Snakemake and the notebooks do not hear Ctrl-C: they are killed in one go, which all the
-    files that they write are made to bear.
+    In a session of their own, Snakemake and the notebooks do not hear Ctrl-C: they are killed in one go.
     """
     try:
         return subprocess.Popen(command, stdin=locked, start_new_session=True).wait()
@@ -92,11 +92,7 @@ def run_here(command: list[str], locked: IO) -> int:
 
 
 def forget_damaged(study: Study) -> None:
-    """Delete what is damaged, so that it is made anew.
-
-    Of the page, it is the list of its files that goes, if one of them is not as it was written; and what a killed run
-    was writing goes, too.
-    """
+    """Delete what is damaged or was being written, so that it is made anew; of the page, the list of its files."""
     for folder in (study.out, study.figures, study.page.parent):
         for unfinished in folder.rglob(f"*{PART}.*"):
             unfinished.unlink()
@@ -117,13 +113,12 @@ def is_intact(document: Path) -> bool:
     numbers, figures = document.with_suffix(".json"), document.parent / "figures"
     left = [*(document.parent / "strips" / document.stem).glob("*")]
     try:
-        cells = json.loads(document.read_bytes())["cells"]
-        if numbers.exists() or any("save_numbers(" in "".join(cell["source"]) for cell in cells):
+        executed = json.loads(document.read_bytes())
+        if numbers.exists() or saves_numbers(executed):
             left.append(numbers)
-        for output in [output for cell in cells for output in cell.get("outputs", [])]:
-            if name := output.get("metadata", {}).get("painters", {}).get("figure"):
-                about = json.loads((figures / f"{name}.json").read_bytes())
-                left.append(figures / f"{name}{about['kind']}")
+        for name in figures_of(executed):
+            about = json.loads((figures / f"{name}.json").read_bytes())
+            left.append(figures / f"{name}{about['kind']}")
     except (OSError, ValueError, LookupError):
         return False
     return all(map(is_readable, left))

@@ -6,7 +6,7 @@ import torch
 from diffusers import FluxPipeline
 
 from miniworld.training.models import build_flux, build_vae
-from originals.words import check_prompts, check_prompts_of, reads_words
+from originals.words import check_prompts, read_tokenizer, reads_words
 from painters_utils.engine.noise import noise_generator
 from painters_utils.errors import InputError
 from painters_utils.models.painting import paint, remember_texts
@@ -95,11 +95,11 @@ def test_other_tokenizers_read_any_word():
 def test_words_are_checked_before_a_model_is_loaded(tmp_path):
     mini = DATA / "models/sd3-mini"
     assert reads_words(mini) and not reads_words(tmp_path)
-    check_prompts_of(["a red dog on a white background"], mini)
+    check_prompts(["a red dog on a white background"], *read_tokenizer(mini))
     with pytest.raises(InputError, match="'zebra'"):
-        check_prompts_of(["a zebra"], mini)
+        check_prompts(["a zebra"], *read_tokenizer(mini))
     with pytest.raises(InputError, match="tokenizer .* damaged"):
-        check_prompts_of(["a zebra"], tmp_path)
+        check_prompts(["a zebra"], *read_tokenizer(tmp_path))
 
 
 @pytest.mark.parametrize("seeds", [[], [-1], [True], ["0"], [0.5]])

@@ -49,7 +49,7 @@ def test_none_leaves_it_to_the_machine():
         ({"device": "mps"}, "device 'mps' is not here"),
         ({"offload": "model"}, "offload 'model' .*GPU.* leave it out"),
         ({"quantize": "4bit"}, "quantize '4bit' needs an NVIDIA GPU: .*int8"),
-        ({"quantize": "int8"}, r"needs accelerate and torchao: .*gpu"),
+        ({"quantize": "int8"}, r"quantize 'int8' needs torchao: .*gpu"),
     ],
 )
 def test_what_this_machine_cannot_do_is_refused_before_anything_is_loaded(how, message, monkeypatch):

@@ -1,13 +1,13 @@
 """The paper's questions and the article's claims, as data/claims.yaml writes them down, and what a test says of one.
 
 A test compares what variants keep of a model, 0 chance and 1 the full model, with a number or with other variants. It
-passes if its 95 % interval lies wholly on the claimed side, is refuted if it lies wholly on the other, and is undecided
-between. A claim holds if all of its tests pass, does not hold if one is refuted, and is undecided otherwise. A test of
-what a model's pictures cannot be scored on, or of what did not run, is not measured; nor is then the claim, unless
-another test refutes it. The tests run in `evidence.py`.
+passes or is refuted if its 95 % interval lies wholly on one side. A claim holds if all of its tests pass and does not
+hold if one is refuted; else it is not measured if one has no score or did not run, and undecided otherwise. The tests
+run in `evidence.py`.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -73,12 +73,11 @@ def unmeasured(what: str, verdict: str = UNMEASURED) -> Outcome:
 
 
 def combine(outcomes: Sequence[Outcome]) -> str:
-    """Of a claim's tests: holds if all pass, does not hold if one is refuted, undecided otherwise."""
-    results = [outcome.verdict for outcome in outcomes]
-    for one_is_enough in (FAILS, UNMEASURED):
-        if one_is_enough in results:
-            return one_is_enough
-    return HOLDS if results and all(result == HOLDS for result in results) else OPEN
+    """The verdict on a claim, of the outcomes of its tests."""
+    results = {outcome.verdict for outcome in outcomes}
+    if FAILS in results or UNMEASURED in results:
+        return FAILS if FAILS in results else UNMEASURED
+    return HOLDS if results == {HOLDS} else OPEN
 
 
 def as_records(found: Sequence[Verdict]) -> list[dict]:
@@ -89,20 +88,18 @@ def as_records(found: Sequence[Verdict]) -> list[dict]:
 
 def verdict_table(claims: Sequence[Mapping], found: Sequence[Verdict]) -> pd.DataFrame:
     """A row for each claim and model: the verdict under each preset, and what was measured."""
-    rows = []
-    for claim in claims:
-        mine = [verdict for verdict in found if verdict.claim == str(claim["id"])]
-        for model in dict.fromkeys(verdict.model for verdict in mine):
-            row = {"claim": f"{claim['id']}. {claim['text']}", "model": model, "article": "–", "matched": "–"}
-            for verdict in (verdict for verdict in mine if verdict.model == model):
-                presets = ["article", "matched"] if verdict.preset == "both" else [verdict.preset]
-                row |= dict.fromkeys(presets, verdict.verdict)
-                row["evidence"] = "; ".join(outcome.words for outcome in verdict.outcomes)
-            rows.append(row)
-    return pd.DataFrame(rows)
+    texts, rows = {str(claim["id"]): f"{claim['id']}. {claim['text']}" for claim in claims}, {}
+    for verdict in [verdict for verdict in found if verdict.claim in texts]:
+        row = {"claim": texts[verdict.claim], "model": verdict.model, "article": "–", "matched": "–"}
+        row = rows.setdefault((verdict.claim, verdict.model), row)
+        presets = ["article", "matched"] if verdict.preset == "both" else [verdict.preset]
+        row |= dict.fromkeys(presets, verdict.verdict)
+        row["evidence"] = "; ".join(outcome.words for outcome in verdict.outcomes)
+    return pd.DataFrame(rows.values())
 
 
 def verdict_counts(found: Sequence[Verdict]) -> dict[str, int]:
     """How many verdicts hold, do not hold and are undecided; and are not measured, where there are such."""
-    counts = {kind: sum(verdict.verdict == kind for verdict in found) for kind in (HOLDS, FAILS, OPEN, UNMEASURED)}
-    return {kind: number for kind, number in counts.items() if number or kind != UNMEASURED}
+    counts = Counter({HOLDS: 0, FAILS: 0, OPEN: 0})
+    counts.update(verdict.verdict for verdict in found)
+    return dict(counts)

@@ -27,10 +27,7 @@ ROLES = {"adherence": "quality", "quality": "adherence"}  # a role's score, and 
 
 
 class Evidence:
-    """What was painted and measured of one model; what is missing is painted.
-
-    `notebooks` are those that ran; None: all. What belongs to another is not measured.
-    """
+    """What was painted and measured of one model by the `notebooks` that ran (None: all); what they lack is painted."""
 
     def __init__(
         self, model: Model, prompts: Sequence[str] | None, seeds: Sequence[int], out: str | Path, suite: int = 0,
@@ -54,8 +51,7 @@ class Evidence:
 
     def scores(self, preset: str, of: Mapping) -> pd.DataFrame:
         """Scaled scores of the variants that `of` names, their mean for each prompt and seed; with "duplicates"."""
-        studio, variants = self.variants(preset, of)
-        tables = []
+        (studio, variants), tables = self.variants(preset, of), []
         for variant in variants:
             table, raw = studio.scaled(variant), studio.scores(variant)
             if "duplicates" in raw:
@@ -66,38 +62,33 @@ class Evidence:
     def variants(self, preset: str, of: Mapping) -> tuple[Studio, list[Variant]]:
         """The studio and the variants that a reference of claims.yaml names; `InputError` if there are none."""
         known = ("strategy", "stack", "band", "place", "role")
-        for key in of:
-            if key not in known:
-                raise unknown("key of a claim's variant", key, known)
-        bands, row, depths = self.studio.bands, row_of(of), self.model.depths
+        if strange := [key for key in of if key not in known]:
+            raise unknown("key of a claim's variant", strange[0], known)
+        row, place = row_of(of), of.get("place", "any")
         if preset == "article":
-            found = article_variants(self.model, [of["strategy"]])
-        elif row.build is in_presets:
-            found = row.variants(self.model, bands, presets=["matched"])
+            every = article_variants(self.model, [of["strategy"]])
         else:
-            matched = [variant for variant in row.variants(self.model, bands) if variant.preset == "matched"]
-            found = [variant for variant in matched if variant.strategy == of["strategy"]]
-        if "stack" in of:
-            single = of["stack"] == "single"
-            found = [variant for variant in found if ("single" in variant.stack) == single and variant.stack in depths]
-        if "band" in of:
-            found = [variant for variant in found if variant.band == of["band"]]
-        if "role" in of:
-            found = [variant for variant in found if (variant.stack, variant.place) == self.role(of["role"])]
-        if (place := of.get("place")) not in (None, "any"):
-            found = [v for v in found if v.place == place or v.place.startswith(f"{place} ")]
+            only = {"presets": ["matched"]} if row.build is in_presets else {}
+            every = [it for it in row.variants(self.model, self.studio.bands, **only) if it.preset == "matched"]
+        role = self.role(of["role"]) if "role" in of else None
+        found = [
+            variant for variant in every
+            if variant.strategy == of["strategy"]
+            and ("stack" not in of or ("single" in variant.stack) == (of["stack"] == "single"))
+            and variant.band == of.get("band", variant.band)
+            and role in (None, (variant.stack, variant.place))
+            and (place in ("any", variant.place) or variant.place.startswith(f"{place} "))
+        ]  # fmt: skip
         if not found:
             raise InputError(f"no {preset} variant of {self.model.name!r} is {dict(of)}: see data/claims.yaml")
         return (self.few if row.name == "random_order" else self.studio), found
 
     def role(self, score: str) -> tuple[str, str]:
         """The matched band whose layers, skipped one by one, cost most of this score beside the other overall score."""
-        other, cost = ROLES[score], {}
-        for stack, table in self.alone.items():
-            for place, (first, last) in self.studio.bands[stack].items():
-                kept = table.iloc[first : last + 1]
-                cost[stack, place] = float((kept[other] - kept[score]).mean())
-        return max(cost, key=lambda place: cost[place])
+        cost = {stack: table[ROLES[score]] - table[score] for stack, table in self.alone.items()}
+        places = {(stack, place): cost[stack].iloc[first : last + 1].mean()
+                  for stack in cost for place, (first, last) in self.studio.bands[stack].items()}  # fmt: skip
+        return max(places, key=lambda place: places[place])
 
     @cached_property
     def alone(self) -> dict[str, pd.DataFrame]:
@@ -138,19 +129,13 @@ def evidence_of(
     models: Sequence[Model], prompts: Sequence[str] | Mapping[str, Sequence[str]] | None, seeds: Sequence[int],
     out: str | Path, **options: Any,
 ) -> dict[str, Evidence]:  # fmt: skip
-    """The evidence of every model of a study, by the name of its folder in `out`.
-
-    `prompts` are those of all models, or of each by its name.
-    """
+    """The evidence of each model, by the name of its folder in `out`; `prompts` are those of all or of each by name."""
     own = {model.name: prompts[model.name] if isinstance(prompts, Mapping) else prompts for model in models}
     return {model.key: Evidence(model, own[model.name], seeds, f"{out}/{model.key}", **options) for model in models}
 
 
 def find_verdicts(claim: Mapping, study: Mapping[str, Evidence]) -> list[Verdict]:
-    """What every model of the study (name → evidence) says of a question or a claim, for each preset that it has.
-
-    A claim on models that are not in the study has no verdicts; one that compares models needs all of them.
-    """
+    """What every model of the study (name → evidence) says of a question or a claim, for each preset that it has."""
     for test in (test for key in PRESETS for test in claim.get(key, [])):
         if "measure" in test and test["measure"] not in MEASURES:
             raise unknown(f"measure of claim {claim['id']}", test["measure"], MEASURES)
@@ -189,9 +174,9 @@ def run_test(test: Mapping, preset: str, evidence: Evidence, study: Mapping[str,
 
 def name_of(score: str, of: Mapping) -> str:
     """ "broad concepts of skip (MM-DiT, low)"."""
-    band = of.get("band")
-    where = [{"mm": "MM-DiT", "single": "single"}.get(of.get("stack", ""), ""), f"{band[0]}–{band[1]}" if band else ""]
-    where += ["" if of.get("place") in (None, "any") else of["place"], f"{of['role']} layers" if "role" in of else ""]
+    stack, band, place, role = (of.get(key) for key in ("stack", "band", "place", "role"))
+    where = ["MM-DiT" if stack == "mm" else stack, band and f"{band[0]}–{band[1]}"]
+    where += [None if place == "any" else place, role and f"{role} layers"]
     inside = ", ".join(part for part in where if part)
     return f"{NAMES[score]} of {TITLES[of['strategy']]}" + (f" ({inside})" if inside else "")
 
@@ -225,11 +210,10 @@ def ranking(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) ->
 
 def weaker_similarity(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
     """Mean cosine of two layers, less that of the other model where it is smallest."""
-    draw = np.random.default_rng(0)
-    resampled = {
-        one.model.key: np.array([draw.choice(values, len(values)).mean() for _ in range(1000)])
-        for one, values in ((one, one.similarity_draws("cosine", inside_bands=False)) for one in study.values())
-    }
+    draw, resampled = np.random.default_rng(0), {}
+    for one in study.values():
+        values = one.similarity_draws("cosine", inside_bands=False)
+        resampled[one.model.key] = np.array([draw.choice(values, len(values)).mean() for _ in range(1000)])
     own = resampled.pop(evidence.model.key)
     if not resampled:
         return unmeasured("similarity beside the other models': none was studied", OPEN)

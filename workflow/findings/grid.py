@@ -29,8 +29,7 @@ def verdict_grid(found: Sequence[Verdict]) -> Figure:
         sign, colour = SIGNS[one.verdict]
         wide = 1 if one.preset in presets else 2
         x, y = 2 * models.index(one.model) + (one.preset == "matched"), claims.index(one.claim)
-        tinted = Rectangle((x + 0.04, y + 0.06), wide - 0.08, 0.88, color=colour, alpha=TINT, lw=0)
-        axis.add_patch(tinted)
+        axis.add_patch(Rectangle((x + 0.04, y + 0.06), wide - 0.08, 0.88, color=colour, alpha=TINT, lw=0))
         axis.text(x + wide / 2, y + 0.5, sign, ha="center", va="center", color=colour, fontsize=12, weight="bold")
     axis.set(xlim=(0, 2 * len(models)), ylim=(len(claims), 0), ylabel="claim")
     axis.set_yticks(np.arange(len(claims)) + 0.5, claims)

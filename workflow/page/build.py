@@ -18,7 +18,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from nbconvert import HTMLExporter
 
-from benchmarks.costs import cost_chapters
 from painters_utils.engine.describe import short
 from painters_utils.engine.strategies import build_order
 from painters_utils.errors import InputError
@@ -30,8 +29,10 @@ from painters_utils.study import experiments
 from painters_utils.study.numbers import read_numbers
 from workflow.config import PUBLISHED, Study
 from workflow.findings.claims import load_claims
+from workflow.notebooks import figures_of, saves_numbers
 
 from . import facts
+from .costs import cost_chapters
 
 TEMPLATE = Path(__file__).parent / "template"
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -43,8 +44,8 @@ Documents = Mapping[tuple[str, str], nbformat.NotebookNode]  # by the folder of 
 def build_page(study: Study) -> Path:
     """Write the page, the notebooks' pages and the figures of a finished study; returns the page's path.
 
-    They appear file by file: none of them is missing or half-written at any moment. Raises `InputError` if a notebook,
-    its numbers or a figure are missing, or the page grows beyond LIMIT.
+    No file is missing or half-written at any moment. `InputError` if a notebook, its numbers or a figure are missing,
+    or the page grows beyond LIMIT.
     """
     folders = {model.key: study.notebooks_of(model) for model in study.models} | {"study": list(study.closing)}
     documents = {(who, name): executed(study, who, name) for who, names in folders.items() for name in names}
@@ -52,10 +53,8 @@ def build_page(study: Study) -> Path:
     for (who, name), document in documents.items():
         figures[who] |= {figure: load_figure(study, who, name, figure) for figure in figures_of(document)}
     html = article(study, documents, figures)
-    if len(html.encode()) > LIMIT:
-        raise InputError(
-            f"the page has {len(html) / 1e6:.1f} MB, {LIMIT / 1e6:.0f} at most: study fewer models or prompts"
-        )
+    if (size := len(html.encode())) > LIMIT:
+        raise InputError(f"the page has {size / 1e6:.1f} MB, {LIMIT / 1e6:.0f} at most: study fewer models or prompts")
     pages = study.page.parent / "notebooks"
     files = {study.figures / who / f"{name}{figure.kind}": figure.picture
              for who, some in figures.items() for name, figure in some.items()}  # fmt: skip
@@ -121,31 +120,15 @@ def executed(study: Study, who: str, name: str) -> nbformat.NotebookNode:
     if not path.exists():
         raise InputError(f"{name} has not run for {who}: run `make report`")
     document = nbformat.read(path, as_version=4)
-    for cell in code_cells(document):
+    for cell in [cell for cell in document.cells if cell.cell_type == "code"]:
         cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
     return document
-
-
-def code_cells(document: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
-    return [cell for cell in document.cells if cell.cell_type == "code"]
 
 
 def title_of(document: nbformat.NotebookNode) -> str:
     """The first heading."""
     found = re.search(r"^# (.+)$", document.cells[0].source, re.M)
     return found.group(1) if found else "Notebook"
-
-
-def saves_numbers(document: nbformat.NotebookNode) -> bool:
-    """Whether a notebook leaves numbers; one that only explains does not."""
-    return any("save_numbers(" in cell.source for cell in code_cells(document))
-
-
-def figures_of(document: nbformat.NotebookNode) -> dict[str, nbformat.NotebookNode]:
-    """The outputs that are figures, by the name that `show` gave them."""
-    outputs = [output for cell in code_cells(document) for output in cell.outputs]
-    named = [(output.get("metadata", {}).get("painters", {}).get("figure"), output) for output in outputs]
-    return {name: output for name, output in named if name}
 
 
 def load_figure(study: Study, who: str, notebook: str, name: str) -> FigureFile:
@@ -175,10 +158,7 @@ def exporter() -> HTMLExporter:
 
 
 def publish(study: Study, files: Mapping[Path, bytes]) -> None:
-    """Write the files, each of them whole; figures and pages of an earlier run that are not among them go.
-
-    Their digests come last, for the next run to know whether the page is whole.
-    """
+    """Write the files whole, and last their digests; figures and pages of an earlier run that are not among them go."""
     for path, content in files.items():
         with write_whole(path) as unfinished:
             unfinished.write_bytes(content)
@@ -195,8 +175,7 @@ def strips(folder: Path) -> list[tuple[str, str]]:
     """What `save_strips` wrote: (name, base64) of each strip, the baseline first, then "MM-DiT: skip 7–10"."""
     path = folder / "names.json"
     names = json.loads(path.read_text()) if path.exists() else {}
-    told = {name: [short(part) for part in name.split("/", 1)] for name in names}
-    return [(": ".join(told[name]), base64.b64encode((folder / file).read_bytes()).decode())
+    return [(": ".join(map(short, name.split("/", 1))), base64.b64encode((folder / file).read_bytes()).decode())
             for name, file in names.items()]  # fmt: skip
 
 

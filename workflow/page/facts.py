@@ -1,10 +1,10 @@
 """What the page's sentences say: numbers and cases, from what the notebooks of this run saved. The words are templates.
 
-`numbers` holds each model's results by notebook, `{"flux-mini": {"05_skip": {"rows": [...]}}}`, and only of notebooks
-that ran. A fact for which none of them ran is empty, and so is its sentence.
+`numbers` are each model's by notebook, `{"flux-mini": {"05_skip": {"rows": [...]}}}`; what did not run is not there.
 """
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from statistics import fmean
 
 from painters_utils.engine.describe import short
@@ -30,13 +30,10 @@ def matched_mean(numbers: Numbers, notebook: str) -> float | None:
 
 def single_layers(numbers: Numbers) -> list[dict]:
     """For each model the layer that is needed most, and how many others can be spared."""
-    found = []
-    for model, of in numbers.items():
-        if layers := of.get("12_layer_by_layer"):
-            worst = hardest(layers["rows"])
-            spared = sum(layers["spared"].values())
-            found.append({"model": model, "row": worst, "is": verdict_of(worst), "spared": spared})
-    return found
+    known = {model: of["12_layer_by_layer"] for model, of in numbers.items() if "12_layer_by_layer" in of}
+    worst = {model: min(layers["rows"], key=itemgetter("kept")) for model, layers in known.items()}
+    return [{"model": model, "row": worst[model], "is": verdict_of(worst[model]), "spared": sum(of["spared"].values())}
+            for model, of in known.items()]  # fmt: skip
 
 
 def grouped(numbers: Numbers) -> list[dict]:
@@ -49,29 +46,17 @@ def grouped(numbers: Numbers) -> list[dict]:
 def in_short(rows: Rows) -> dict:
     """Of the variants of one experiment: the least and the most harmful, and how many are surely which."""
     are = [verdict_of(row) for row in rows]
-    return {
-        "count": len(rows),
-        "catastrophic": are.count("catastrophic"),
-        "tolerable": are.count("tolerable"),
-        "best": max(rows, key=lambda row: row["kept"]),
-        "worst": hardest(rows),
-    }
+    counts = {kind: are.count(kind) for kind in ("catastrophic", "tolerable")}
+    best, worst = (most(rows, key=itemgetter("kept")) for most in (max, min))
+    return {"count": len(rows), "best": best, "worst": worst, **counts}
 
 
 def roles(rows: Rows) -> list[dict]:
     """Of each score that the model has, the layer that costs most of it."""
     wanted = ("broad", "fine", "layout", "quality") if "layout" in rows[0] else ("clip", "dino", "coarse", "detail")
-    found = []
-    for score in wanted:
-        if measured := [row for row in rows if row.get(score) is not None]:
-            worst = min(measured, key=lambda row: row[score])
-            found.append({"score": NAMES[score], "row": worst, "lost": 1 - worst[score]})
-    return found
-
-
-def hardest(rows: Rows) -> Mapping:
-    """The row that keeps least."""
-    return min(rows, key=lambda row: row["kept"])
+    measured = {score: [row for row in rows if row.get(score) is not None] for score in wanted}
+    worst = {score: min(some, key=itemgetter(score)) for score, some in measured.items() if some}
+    return [{"score": NAMES[score], "row": row, "lost": 1 - row[score]} for score, row in worst.items()]
 
 
 def verdict_of(row: Mapping) -> str:

@@ -1,10 +1,10 @@
 """What the benchmarks found: their numbers as a table, a chart and sentences, for terminal, docs and page.
 
-`python -m benchmarks` writes a file for each machine, benchmarks/results/<machine>.json:
+`python -m benchmarks` leaves a file for each machine, benchmarks/results/<machine>.json:
 - `machine`: name, processor, cores, torch, the accelerator if there is one, and how busy the machine was;
-- `rows`: what was measured, each {id, what, value, low, high, unit, goal, note}; low and high are a 95 % interval or
-  None, `goal` is None or a sign and a number, ["≤", 1.01];
-- `points`: what is drawn, each {panel, line, x, y}.
+- `rows`: {id, what, value, low, high, unit, goal, note}; low and high are a 95 % interval or None, and goal is None or
+  a sign and a number, ["≤", 1.01];
+- `points`: {panel, line, x, y}, to be drawn.
 """
 
 import json
@@ -21,18 +21,21 @@ from painters_utils.paths import ROOT
 from painters_utils.show.figures import BLUE, GREY, ORANGE, figure_file, table_html
 
 RESULTS = ROOT / "benchmarks/results"
-LINES = {"untouched": (GREY, "s"), "recording": (BLUE, "o"), "by hand": (ORANGE, "^")}
+COLOURS = {"untouched": GREY, "recording": BLUE, "by hand": ORANGE}
+MARKERS = {"untouched": "s", "recording": "o", "by hand": "^"}
 
 
-def load_costs(folder: Path = RESULTS) -> list[dict]:
-    """The files of all machines, by name; none if nothing was measured."""
-    return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+def save_costs(found: Mapping, name: str) -> None:
+    """Write what was found on one machine, for the page to read."""
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 
 
 def cost_chapters(folder: Path = RESULTS) -> list[dict]:
     """What the page shows of each machine: its name, sentences, a chart (if there is one) and a table, as HTML."""
     chapters = []
-    for cost in load_costs(folder):
+    for path in sorted(folder.glob("*.json")):
+        cost = json.loads(path.read_text())
         machine, points = cost["machine"], cost["points"]
         name = f"{machine['accelerator'] or machine['processor']}, {machine['cores']} cores, torch {machine['torch']}"
         if machine["busy"] > machine["cores"] / 2:
@@ -60,16 +63,10 @@ def goal_met(row: Mapping) -> str:
 
 def cost_table(rows: Sequence[Mapping]) -> pd.DataFrame:
     """The rows as people read them."""
-    return pd.DataFrame(
-        {
-            "what": row["what"],
-            "measured": in_short(row),
-            "goal": "" if row["goal"] is None else f"{row['goal'][0]} {row['goal'][1]:g}",
-            "met": goal_met(row),
-            "note": row["note"],
-        }
-        for row in rows
-    )
+    goals = ["" if row["goal"] is None else "{} {:g}".format(*row["goal"]) for row in rows]
+    what, notes = ([row[key] for row in rows] for key in ("what", "note"))
+    measured, met = [in_short(row) for row in rows], [goal_met(row) for row in rows]
+    return pd.DataFrame({"what": what, "measured": measured, "goal": goals, "met": met, "note": notes})
 
 
 def in_short(row: Mapping) -> str:
@@ -89,8 +86,7 @@ def cost_chart(points: Sequence[Mapping]) -> Figure:
     """A panel for each thing that grows, both axes logarithmic: a straight line at 45° is growth in proportion."""
     grid = sns.relplot(
         pd.DataFrame(points), x="x", y="y", hue="line", style="line", col="panel", col_wrap=3, kind="line", height=2.6,
-        aspect=1.15, palette={line: colour for line, (colour, _) in LINES.items()}, dashes=False,
-        markers={line: marker for line, (_, marker) in LINES.items()}, facet_kws={"sharex": False, "sharey": False},
+        aspect=1.15, palette=COLOURS, markers=MARKERS, dashes=False, facet_kws={"sharex": False, "sharey": False},
     )  # fmt: skip
     grid.set(xscale="log", yscale="log").set_titles("{col_name}")
     for axis, (_, some) in zip(grid.axes.flat, pd.DataFrame(points).groupby("panel", sort=False), strict=True):
