@@ -143,27 +143,20 @@ def roles_map(damage: Mapping[str, pd.DataFrame]) -> Figure:
 
 def sweep_chart(tables: Mapping[str, pd.DataFrame], score: str = "kept") -> Figure:
     """The paper's summary: what is left against the share of the stack that is affected; a panel for each stack."""
-    columns = min(len(tables), 3)
-    rows = -(-len(tables) // columns)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(3.4 * columns + 0.6, 2.9 * rows), sharex=True, sharey=True, squeeze=False,
-        layout="constrained",
+    rows = pd.concat([table.assign(panel=title) for title, table in tables.items()])
+    nothing = rows.drop_duplicates(["panel", "strategy"]).assign(**{"share": 0.0, score: 1.0})
+    drawn = {name: experiment(name) for name in rows["strategy"].unique()}
+    rows = pd.concat([nothing, rows]).replace({"strategy": {name: row.title for name, row in drawn.items()}})
+    grid = sns.relplot(
+        rows, x="share", y=score, hue="strategy", style="strategy", col="panel", col_wrap=min(len(tables), 3),
+        kind="line", height=2.9, aspect=1.15, dashes=False, errorbar=None, lw=1.5, ms=6,
+        palette={row.title: row.colour for row in drawn.values()},
+        markers={row.title: row.marker for row in drawn.values()},
+        facet_kws={"xlim": (0, 1), "ylim": (-0.15, 1.1), "legend_out": False},
     )  # fmt: skip
-    for axis in axes.flat[len(tables) :]:
-        axis.axis("off")
-    for axis, (title, table) in zip(axes.flat, tables.items(), strict=False):
-        for strategy, rows_of in table.groupby("strategy", sort=False):
-            by_share = rows_of.groupby("share")[score].mean()
-            row, shares, values = experiment(strategy), [0.0, *by_share.index], [1.0, *by_share]
-            axis.plot(shares, values, marker=row.marker, ms=4.5, lw=1.5, color=row.colour, label=row.title)
+    for axis in grid.axes.flat:
         axis.axhspan(-1, CATASTROPHIC, color=RED, alpha=0.06, lw=0)
         axis.axhline(0, color=GREY, lw=0.8, ls=":")
-        axis.set(title=title, xlim=(0, 1), ylim=(-0.15, 1.1))
-    for axis in axes[:, 0]:
-        axis.set_ylabel(NAMES[score])
-    for axis in axes.flat[max(len(tables) - columns, 0) : len(tables)]:  # the lowest of every column
-        axis.tick_params(labelbottom=True)
-        axis.set_xlabel("share of the stack affected")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
-    return figure
+    grid.set_titles("{col_name}").set_axis_labels("share of the stack affected", NAMES[score])
+    sns.move_legend(grid, "upper center", bbox_to_anchor=(0.5, 0), ncols=len(drawn), title=None)
+    return grid.figure

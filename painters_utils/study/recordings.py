@@ -64,19 +64,14 @@ def record(model: Model, prompts: Sequence[str]) -> dict[str, Recording]:
     """Paint the prompts from each of SEEDS while all measures are recorded at once."""
     pipe = load_pipeline(model)
     with ExitStack() as open_now:
-        recordings = {
-            measure: open_now.enter_context(
-                record_activations(
-                    pipe.transformer,
-                    guided=None,
-                    averages=AVERAGES if measure == "cosine" else ("after",),
-                    measure=measure,
-                    stacks=list(model.depths),
-                    most_tokens=MOST_TOKENS,
-                )  # fmt: skip
-            )
-            for measure in MEASURES
-        }
+        recordings = {}
+        for measure in MEASURES:
+            averages = AVERAGES if measure == "cosine" else ("after",)
+            recorder = record_activations(
+                pipe.transformer, guided=None, averages=averages, measure=measure, stacks=list(model.depths),
+                most_tokens=MOST_TOKENS,
+            )  # fmt: skip
+            recordings[measure] = open_now.enter_context(recorder)
         for seed in SEEDS:
             paint(pipe, prompts, [seed], batch=len(prompts), desc=f"recording seed {seed}", **model.call)
     return recordings

@@ -214,9 +214,11 @@ def test_the_sweep_takes_title_colour_and_marker_from_the_table_of_experiments(m
     row = Experiment("every_other", "every other layer is left out", colour="#123456", marker="*")
     monkeypatch.setattr(experiments, "EXPERIMENTS", [*EXPERIMENTS, row])
     figure = charts.sweep_chart({"toy": pd.concat([table("skip"), table("every_other")])})
-    lines = {line.get_label(): line for line in figure.axes[0].lines}
-    assert (lines["every other"].get_color(), lines["every other"].get_marker()) == ("#123456", "*")
-    assert list(lines["skip"].get_ydata()) == [1.0, 0.75, 0.5, 0.25]
+    skip, every_other = figure.legends[0].legend_handles
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["skip", "every other"]
+    assert (every_other.get_color(), every_other.get_marker()) == ("#123456", "*")
+    drawn = [line for line in figure.axes[0].lines if line.get_color() == skip.get_color()]
+    assert list(drawn[0].get_ydata()) == [1.0, 0.75, 0.5, 0.25]
 
 
 def test_what_is_kept_is_drawn_and_written_as_it_is():
