@@ -82,6 +82,7 @@ def leave(study: Study, who: str, name: str, numbers: dict, figures: Iterable[st
         nbformat.v4.new_markdown_cell(f"# All about {name}"),
         nbformat.v4.new_code_cell("steps = None", metadata={"tags": ["parameters"]}),
         nbformat.v4.new_code_cell("steps = 77", metadata={"tags": ["injected-parameters"]}),
+        nbformat.v4.new_code_cell("order = [0, 2, 1]", metadata={"tags": ["lesson"]}),
         nbformat.v4.new_code_cell(f'save_numbers(out, "{name}", found)', outputs=outputs),
     ]
     for number, cell in enumerate(cells):
@@ -225,11 +226,11 @@ def test_every_executed_notebook_is_one_click_away(study, page):
         assert len(notebook) < 100_000, "pictures are files, not copied into every page"
 
 
-def test_a_notebooks_page_shows_the_parameters_that_it_ran_with(study):
+def test_a_notebooks_page_shows_its_lesson_and_the_parameters_that_it_ran_with(study):
     notebook = (study.page.parent / "notebooks/flux-mini/05_skip.html").read_text()
     cells = re.findall(r'<details class="code"( open="")?><summary>(.*?)</summary>(.*?)</details>', notebook, re.S)
     assert [(opened, title) for opened, title, _ in cells] == [
-        ("", "Parameters"), (' open=""', "Parameters of this run"), ("", "Code")
+        ("", "Parameters"), (' open=""', "Parameters of this run"), (' open=""', "Code"), ("", "Code")
     ]  # fmt: skip
     assert "77" in cells[1][2] and "None" in cells[0][2]
 
