@@ -35,6 +35,8 @@ from . import facts
 from .costs import cost_chapters
 
 TEMPLATE = Path(__file__).parent / "template"
+# Names and signs of code, which page.css gives no colour: half of a notebook's page would be their marks.
+PLAIN = re.compile(r'<span(?: class="(?!k|s|c1|ow|nf|nd)[a-z]{1,2}\d?")?>([^<]*)</span>')
 WIDGET = "application/vnd.jupyter.widget-view+json"
 LIMIT = 6_000_000  # bytes: a page that opens at once on a phone
 TOLD_APART = ("layer_by_layer", "sweep", "controls")  # experiments with a section of their own kind
@@ -145,7 +147,7 @@ def chapter(document: nbformat.NotebookNode, figures: Mapping[str, FigureFile], 
     document = copy.deepcopy(document)
     for name, output in figures_of(document).items():
         output["data"]["text/html"] = figures[name].html(name, link=f"{folder}/{name}{figures[name].kind}")
-    return Markup(exporter().from_notebook_node(document)[0])
+    return Markup(PLAIN.sub(r"\1", exporter().from_notebook_node(document)[0]))
 
 
 @cache
