@@ -16,7 +16,7 @@ from workflow.findings.claims import UNMEASURED
 from workflow.processes import lock
 
 pytestmark = pytest.mark.slow
-TWO_STACKS = ["03_similarity", "05_skip", "10_looped_parallel", "14_controls"]  # where those of the other minis matter
+TWO_STACKS = ["05_skip"]  # where those of the other minis matter
 
 
 def make_report(out: Path, **changes: object) -> Study:
@@ -62,8 +62,8 @@ def test_what_pictures_depend_on_stands_in_every_executed_notebook(study):
 
 
 def test_a_study_of_some_notebooks_ends_with_a_page_of_what_there_is(others):
-    page = others.page.read_text()
-    assert "05_skip.html" in page and "06_repeat" not in page
+    page = re.sub('base64,[^"]+', "", others.page.read_text())  # pictures may hold any letters
+    assert "05_skip.html" in page and "06_repeat.html" not in page
     assert not re.search(r"\bnan\b", page)
     claims = json.loads((others.out / "study/15_findings.json").read_text())["claims"]
     measured = {
@@ -71,11 +71,6 @@ def test_a_study_of_some_notebooks_ends_with_a_page_of_what_there_is(others):
     }
     assert {UNMEASURED} in measured.values(), "whose evidence did not run"
     assert any(UNMEASURED not in verdicts for verdicts in measured.values()), "whose evidence did"
-
-
-def test_a_study_of_one_notebook_and_one_model_as_well(tmp_path):
-    study = make_report(tmp_path, models=["sd3-mini"], notebooks=["05_skip"])
-    assert {path.stem for path in study.page.parent.glob("notebooks/*/*.html")} == {"05_skip", *study.closing}
 
 
 def test_the_same_study_again_has_nothing_to_do(others):
