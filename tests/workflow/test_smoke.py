@@ -1,7 +1,5 @@
-"""Small studies, from the command to the page: every notebook on one mini, and some on the others.
-
-`make report PROFILE=smoke` runs every notebook on every mini; here there is less, for the tests to be quick.
-"""
+"""A small study of the three minis, from the command to the page. test_notebooks.py runs every notebook on one of them,
+and `make report PROFILE=smoke` all on all."""
 
 import json
 import re
@@ -16,7 +14,7 @@ from workflow.findings.claims import UNMEASURED
 from workflow.processes import lock
 
 pytestmark = pytest.mark.slow
-TWO_STACKS = ["05_skip"]  # where those of the other minis matter
+NOTEBOOKS = ["01_models", "05_skip"]
 
 
 def make_report(out: Path, **changes: object) -> Study:
@@ -28,22 +26,12 @@ def make_report(out: Path, **changes: object) -> Study:
 
 
 @pytest.fixture(scope="module")
-def every_notebook(tmp_path_factory) -> Study:
-    return make_report(tmp_path_factory.mktemp("every_notebook"), models=["sd3-mini"])
-
-
-@pytest.fixture(scope="module")
-def others(tmp_path_factory) -> Study:
-    models = ["flux-mini", "auraflow-mini"]
-    return make_report(tmp_path_factory.mktemp("others"), models=models, notebooks=TWO_STACKS)
-
-
-@pytest.fixture(params=["every_notebook", "others"])
-def study(request) -> Study:
-    return request.getfixturevalue(request.param)
+def study(tmp_path_factory) -> Study:
+    return make_report(tmp_path_factory.mktemp("smoke"), notebooks=NOTEBOOKS)
 
 
 def test_every_notebook_is_a_click_away_and_none_shows_an_error(study):
+    assert [model.name for model in study.models] == ["flux-mini", "sd3-mini", "auraflow-mini"]
     page = study.page.read_text()
     pages = {f"notebooks/{model.key}/{name}.html" for model in study.models for name in study.notebooks_of(model)}
     pages |= {f"notebooks/study/{name}.html" for name in study.closing}
@@ -61,11 +49,11 @@ def test_what_pictures_depend_on_stands_in_every_executed_notebook(study):
         assert '"dtype": "float32"' in told and '"quantize": "none"' in told, path
 
 
-def test_a_study_of_some_notebooks_ends_with_a_page_of_what_there_is(others):
-    page = re.sub('base64,[^"]+', "", others.page.read_text())  # pictures may hold any letters
+def test_a_study_of_some_notebooks_ends_with_a_page_of_what_there_is(study):
+    page = re.sub('base64,[^"]+', "", study.page.read_text())  # pictures may hold any letters
     assert "05_skip.html" in page and "06_repeat.html" not in page
     assert not re.search(r"\bnan\b", page)
-    claims = json.loads((others.out / "study/15_findings.json").read_text())["claims"]
+    claims = json.loads((study.out / "study/15_findings.json").read_text())["claims"]
     measured = {
         claim["claim"]: {one["verdict"] for one in claims if one["claim"] == claim["claim"]} for claim in claims
     }
@@ -73,8 +61,8 @@ def test_a_study_of_some_notebooks_ends_with_a_page_of_what_there_is(others):
     assert any(UNMEASURED not in verdicts for verdicts in measured.values()), "whose evidence did"
 
 
-def test_the_same_study_again_has_nothing_to_do(others):
-    made = [*others.out.glob("*/*.ipynb"), others.page]
+def test_the_same_study_again_has_nothing_to_do(study):
+    made = [*study.out.glob("*/*.ipynb"), study.page]
     before = [path.stat().st_mtime_ns for path in made]
-    make_report(others.out, models=["flux-mini", "auraflow-mini"], notebooks=TWO_STACKS)
+    make_report(study.out, notebooks=NOTEBOOKS)
     assert [path.stat().st_mtime_ns for path in made] == before

@@ -1,0 +1,38 @@
+"""Every notebook runs from top to bottom with a mini, all in one process: a kernel for each would take longer than it.
+
+`make report PROFILE=smoke` runs every notebook on every mini, each in a kernel of its own.
+"""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import nbformat
+import pytest
+
+from painters_utils.paths import NOTEBOOKS
+from workflow.config import Study, load_study
+
+MINI = "sd3-mini"
+STUDY = load_study("smoke", models=[MINI])
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory) -> Study:
+    return load_study("smoke", models=[MINI], out=tmp_path_factory.mktemp("study"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*STUDY.notebooks_of(STUDY.models[0]), *STUDY.closing])
+def test_a_notebook_runs_from_top_to_bottom(name, study):
+    place = "study" if name in study.closing else MINI
+    parameters = study.parameters(None if name in study.closing else study.models[0], name)
+    cells = [
+        cell for cell in nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4).cells if cell.cell_type == "code"
+    ]
+    names: dict = {}
+    for cell in cells:
+        exec(cell.source, names)
+        names.update(parameters if "parameters" in cell.metadata.get("tags", []) else {})
+    plt.close("all")
+    if any("save_numbers(" in cell.source for cell in cells):
+        assert (Path(study.out) / place / f"{name}.json").exists()
