@@ -51,7 +51,7 @@ check: lint ## Lint, format, types, imports and the quick tests: a minute
 	@$(RUN) -m pytest -q -n auto --dist loadfile -m "not slow and not cluster"
 
 test: lint ## All of that and the slow tests, which run every notebook and a small study: 6 to 8 minutes
-	@$(RUN) -m pytest -q -n auto --dist loadfile
+	@$(RUN) -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
 test-cluster: $(VENV)/dev $(VENV)/cluster ## Run some notebooks on a Slurm of this machine's own (needs slurmctld, slurmd and munge)
 	@$(RUN) -m pytest -q -rs -m cluster

@@ -17,6 +17,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: threads of 
     os.environ["OMP_NUM_THREADS"] = "1"  # for what a test starts
     torch.set_num_threads(1)
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first, so that at the end no worker is left alone with one of them."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 BATCH, TEXT, SIDE, WIDTH = 2, 3, 4, 16  # prompts, text tokens, image tokens along one side, channels
 SIZES = dict(num_attention_heads=2, attention_head_dim=WIDTH // 2, joint_attention_dim=WIDTH, in_channels=4)
 
