@@ -1,7 +1,7 @@
 """The notebook to play with: every choice paints a picture, and what cannot be painted is said in words."""
 
-import nbformat
 import pytest
+from notebook_cells import run_cells
 
 from painters_utils.errors import InputError
 from painters_utils.paths import NOTEBOOKS
@@ -12,19 +12,11 @@ PROMPT = "a green balloon on a gray background"
 CHOICE = {"model": "sd3-mini", "prompt": PROMPT, "seed": 0, "stack": "transformer_blocks", "band": (4, 15)}
 
 
-def run_cells(**parameters) -> dict:
-    """What the notebook's cells leave: its functions and its widgets."""
-    names: dict = {}
-    for cell in nbformat.read(NOTEBOOK, as_version=4).cells:
-        if cell.cell_type == "code":
-            exec(cell.source, names)
-            names.update(parameters if "parameters" in cell.metadata.get("tags", []) else {})
-    return names
-
-
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory) -> dict:
-    return run_cells(models=["sd3-mini"], prompts=[PROMPT], steps=1, out=str(tmp_path_factory.mktemp("explore")))
+    return run_cells(
+        "16_explore", models=["sd3-mini"], prompts=[PROMPT], steps=1, out=str(tmp_path_factory.mktemp("explore"))
+    )
 
 
 def test_every_strategy_on_offer_paints(lab):
@@ -81,4 +73,4 @@ def test_the_notebook_runs_as_it_is(tmp_path):
 
 def test_an_unknown_model_is_an_error_at_once():
     with pytest.raises(InputError, match="unknown model 'sd4-mini'"):
-        run_cells(models=["sd4-mini"])
+        run_cells("16_explore", models=["sd4-mini"])

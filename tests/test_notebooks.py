@@ -3,14 +3,14 @@
 `make report PROFILE=smoke` runs every notebook on every mini, each in a kernel of its own.
 """
 
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import nbformat
 import pytest
+from notebook_cells import run_cells
 
 from painters_utils.paths import NOTEBOOKS
 from workflow.config import Study, load_study
+from workflow.notebooks import saves_numbers
 
 MINI = "sd3-mini"
 STUDY = load_study("smoke", models=[MINI])
@@ -26,13 +26,7 @@ def study(tmp_path_factory) -> Study:
 def test_a_notebook_runs_from_top_to_bottom(name, study):
     place = "study" if name in study.closing else MINI
     parameters = study.parameters(None if name in study.closing else study.models[0], name)
-    cells = [
-        cell for cell in nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4).cells if cell.cell_type == "code"
-    ]
-    names: dict = {}
-    for cell in cells:
-        exec(cell.source, names)
-        names.update(parameters if "parameters" in cell.metadata.get("tags", []) else {})
+    run_cells(name, **parameters)
     plt.close("all")
-    if any("save_numbers(" in cell.source for cell in cells):
-        assert (Path(study.out) / place / f"{name}.json").exists()
+    if saves_numbers(nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)):
+        assert (study.out / place / f"{name}.json").exists()
