@@ -104,7 +104,12 @@ def velocity(pipe: "DiffusionPipeline", mixed: Tensor, sigmas: Tensor, captions:
             return pipe._unpack_latents(packed, height * 8, width * 8, 8)
         case "StableDiffusion3Pipeline":
             text, _, pooled, _ = pipe.encode_prompt(
-                captions, None, None, device=device, do_classifier_free_guidance=False, max_sequence_length=1
+                captions,
+                None,
+                None,
+                device=device,
+                do_classifier_free_guidance=False,
+                max_sequence_length=TEXT_TOKENS,
             )
             return pipe.transformer(
                 mixed, encoder_hidden_states=text, pooled_projections=pooled, timestep=sigmas * 1000

@@ -116,10 +116,11 @@ _PAIRS = {
 _SIZES = {1: (0.5, 0.56), 2: (0.43, 0.48), 3: (0.41, 0.46), 4: (0.41, 0.46)}
 
 
-def sample_scene(rng: random.Random, unseen: bool = False, alone: bool = False) -> Scene:
+def sample_scene(rng: random.Random, unseen: bool = False, alone: bool = False, natural: float = 0.15) -> Scene:
     """Draw a scene; it depends on the state of `rng` alone.
 
     Training scenes never hold a pair of UNSEEN_PAIRS; with `unseen`, the first thing has one. `alone`: one thing only.
+    `natural`: how many things, of all, have their own colours.
     """
     count = 1 if alone else rng.choices((1, 2, 3, 4), weights=(30, 44, 13, 13))[0]
     same = count > 1 and rng.random() < 0.3
@@ -129,7 +130,7 @@ def sample_scene(rng: random.Random, unseen: bool = False, alone: bool = False) 
         slots = rng.sample(slots, len(slots))
 
     kinds = [rng.choice(OBJECTS)] * count if same else rng.sample(OBJECTS, count)
-    colours = [_sample_colour(rng, kind) for kind in kinds]
+    colours = [_sample_colour(rng, kind, natural) for kind in kinds]
     if unseen:
         pair = rng.choice(sorted(UNSEEN_PAIRS))
         kinds[0], colours[0] = pair
@@ -163,7 +164,7 @@ def unseen_scenes(count: int, seed: str = "checker test") -> list[Scene]:
     return [sample_scene(rng, unseen=rng.random() < 0.2) for _ in range(count)]
 
 
-def _sample_colour(rng: random.Random, kind: str) -> str | None:
-    if rng.random() < 0.15:
+def _sample_colour(rng: random.Random, kind: str, natural: float) -> str | None:
+    if rng.random() < natural:
         return None
     return rng.choice([colour for colour in COLOURS if (kind, colour) not in UNSEEN_PAIRS])

@@ -1,7 +1,8 @@
-"""Train the minis from nothing: first the VAE that they share, then the checker and each mini.
+"""Train the minis from nothing: first the VAE that they share, the checker and the VAE's last decoder, then each mini.
 
     python -m miniworld.training vae
     python -m miniworld.training checker
+    python -m miniworld.training decoder
     python -m miniworld.training flux-mini
     python -m miniworld.training flux-mini --device cuda --batch 256 --steps 8000
     python -m miniworld.training flux-mini --export
@@ -23,6 +24,7 @@ from painters_utils.errors import InputError
 from painters_utils.paths import DATA, ROOT
 
 from .checker import train_checker
+from .decoder import train_decoder
 from .mini import RECIPES, Recipe, export_mini, train_mini
 from .models import MINIS
 from .vae import train_vae
@@ -31,7 +33,8 @@ from .vae import train_vae
 SMOKE = {
     "vae": {"steps": 20},
     "checker": {"steps": 20, "batch": 16, "pool": 64},
-    "mini": {"steps": 20, "batch": 8, "warmup": 5, "scenes": 64, "compile": False},
+    "decoder": {"steps": 5},
+    "mini": {"steps": 20, "batch": 8, "warmup": 5, "scenes": 64, "reading": 5, "compile": False},
 }
 
 
@@ -39,7 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         "python -m miniworld.training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["vae", "checker", *MINIS], help="what to train")
+    parser.add_argument("what", choices=["vae", "checker", "decoder", *MINIS], help="what to train")
     parser.add_argument("--profile", choices=["full", "smoke"], default="full", help="smoke: minutes, bad pictures")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
     parser.add_argument("--batch", type=_positive, help="scenes a step (minis)")
@@ -84,11 +87,11 @@ def train(args: argparse.Namespace) -> None:
     if args.what == "checker":
         path = ROOT / "results/smoke/checker.safetensors" if smoke else WEIGHTS
         return train_checker(path, vae_folder, checkpoint, device=args.device, **{"steps": 4000} | settings)
+    if args.what == "decoder":
+        return train_decoder(vae_folder, checkpoint, device=args.device, **{"steps": 4500} | settings)
     if args.export:
         return export_mini(args.what, out / args.what, vae_folder, checkpoint)
     recipe = dataclasses.replace(RECIPES.get(args.what, Recipe()), **settings)
-    if smoke:
-        recipe = dataclasses.replace(recipe, reading=min(recipe.reading, 5))
     train_mini(args.what, out / args.what, vae_folder, checkpoint, recipe, args.device, further=args.further)
 
 

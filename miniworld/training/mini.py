@@ -1,6 +1,8 @@
 """Train a mini on scenes by flow matching: `python -m miniworld.training flux-mini`."""
 
+import dataclasses
 import json
+import math
 import random
 import shutil
 from collections.abc import Mapping
@@ -10,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DiffusionPipeline, FluxPipeline
+from diffusers import AutoencoderKL, DiffusionPipeline
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
 from miniworld.checker import WEIGHTS, read
 from miniworld.denoising import flow_matching_loss, velocity
-from miniworld.pictures import save_grid
+from miniworld.pictures import save_grid, to_tensor
+from miniworld.render import render
+from miniworld.scenes import RELATIONS, Scene, caption, sample_scene
 from miniworld.scores import check_facts
 from miniworld.suite import load_suite
 from painters_utils.errors import InputError
@@ -59,7 +63,8 @@ class Recipe:
     muon: bool = True
     compile: bool = True
     alone: int = 0  # the first so many pools of scenes hold one thing each
-    reading: int = 0  # steps in which the T5 learns to read before, see reader.py
+    hard_from: int | None = None  # from this step on, what painters learn last is drawn more often
+    reading: int = 900  # steps in which the T5 learns to read before, see reader.py
     taught_from: int | None = None  # from this step on, the velocities of its teacher (data/models.yaml) are learned
 
     def rate_at(self, step: int, warm: int = 0) -> float:
@@ -80,15 +85,17 @@ class Recipe:
 # caption says what will be where.
 #
 # FLUX mini's T5 was as blind, and its CLIP says in one vector only which things and colours there are: attribution and
-# places were its weakest tasks. So it learns to read first too.
+# places were its weakest tasks. So every mini's T5 learns to read first, and is not touched afterwards: trained on
+# beside the painter it forgot which of two things is the left one, since no painter asked for it yet.
 #
 # FLUX mini paints worse than SD3 mini after as many steps, so that one teaches it at the end: what it predicts is the
 # mean of what the scenes' own velocities scatter around, and a target without scatter is learned in fewer steps. It is
 # the guided velocity, in which what the caption changes is the larger part; so FLUX mini needs no guidance, as
 # FLUX.1-schnell and dev, distilled too, need none. AuraFlow mini learned little in this way.
 RECIPES = {
-    "flux-mini": Recipe(steps=9600, taught_from=5150, reading=900, noise=1.0),
-    "auraflow-mini": Recipe(steps=10000, alone=1, reading=900, noise=1.5),
+    "flux-mini": Recipe(steps=11600, taught_from=5150, hard_from=9600, noise=1.0),
+    "sd3-mini": Recipe(steps=7600, hard_from=5200),
+    "auraflow-mini": Recipe(steps=12400, alone=1, hard_from=10000, noise=1.5),
 }
 
 
@@ -101,7 +108,8 @@ def train_mini(
     `further`: without a checkpoint, go on from the pipeline in `folder` and the step its record ends with; only the
     optimizers begin anew.
 
-    The transformer and its text encoders learn together; `smooth` is their moving average, which is what is kept.
+    The T5 learns to read first and nothing more then. The transformer and the CLIP encoders learn together; `smooth` is
+    their moving average, which is what is kept.
     Loss, speed and now and then a score (`look_at`) go to the checkpoint's .jsonl, with a strip of samples beside it.
     """
     begin(recipe.seed)
@@ -110,25 +118,31 @@ def train_mini(
     pipe, average = (MINIS[name](vae) for _ in range(2))
     average.set_progress_bar_config(disable=True)
     model = trained_parts(pipe).to(device).train()
+    reader, tokenizer = reader_of(pipe)
     smooth = trained_parts(average).to(device).eval().requires_grad_(False)
     loop = Loop(
-        name, checkpoint, {"model": model, "smooth": smooth}, build_optimizers(model, recipe), recipe.rate_at,
+        name, checkpoint, {"model": model, "smooth": smooth},
+        build_optimizers(nn.ModuleList(part for part in model.values() if part is not reader), recipe), recipe.rate_at,
         recipe.steps, recipe.batch, recipe.ema, save_minutes=save_minutes,
         look=lambda step: look_at(average, call, strip_of(checkpoint, step)),
     )  # fmt: skip
     if not loop.resume():
+        known = False
         if further:
             loop.start, loop.record = load_finished(pipe, folder)
             loop.rate = partial(recipe.rate_at, warm=loop.start)
-        elif recipe.reading:
-            learn_to_read(*reader_of(pipe), recipe.reading, seed=recipe.seed)
+            known = any(part is reader for name, part in model.items() if (folder / name).exists())
+        read = learn_to_read(reader, tokenizer, recipe.reading, seed=recipe.seed, mend=known)
+        loop.record.append({"step": loop.start} | {f"reads {fact}": round(share, 3) for fact, share in read.items()})
         smooth.load_state_dict(model.state_dict())
+    reader.requires_grad_(False)
     if recipe.compile:
         compile_blocks(pipe.transformer)
     teacher = None
     if recipe.taught(recipe.steps - 1):
         teacher = Teacher(folder.with_name(Model.named(name).teacher), vae, recipe)
-    with LatentPools(vae, recipe.batch, recipe.scenes, recipe.epochs, recipe.seed, recipe.alone) as pools:
+    with LatentPools(vae, recipe.batch, recipe.scenes, recipe.epochs, recipe.seed, recipe.alone,
+                     math.inf if recipe.hard_from is None else recipe.hard_from) as pools:  # fmt: skip
 
         def loss_of(step: int) -> Tensor:
             latents, captions = pools.batch_of(step)
@@ -143,18 +157,22 @@ def train_mini(
 
 
 def reader_of(pipe: DiffusionPipeline) -> tuple[nn.Module, PreTrainedTokenizerFast]:
-    """The pipeline's T5 and its tokenizer: FLUX's second text encoder, AuraFlow's only one."""
-    if isinstance(pipe, FluxPipeline):
-        return pipe.text_encoder_2, pipe.tokenizer_2
-    return pipe.text_encoder, pipe.tokenizer
+    """The pipeline's T5 and its tokenizer: FLUX's second text encoder, SD3's third, AuraFlow's only one."""
+    number = {"FluxPipeline": "_2", "StableDiffusion3Pipeline": "_3"}.get(type(pipe).__name__, "")
+    return getattr(pipe, f"text_encoder{number}"), getattr(pipe, f"tokenizer{number}")
 
 
 def load_finished(pipe: DiffusionPipeline, folder: Path) -> tuple[int, list[dict[str, float]]]:
-    """Give the pipeline the weights of the trained one in `folder`; returns its last step and its record."""
+    """Give the pipeline the weights of the trained one in `folder`; returns its last step and its record.
+
+    A part that the trained one lacks stays as it is.
+    """
     record = read_record(folder / "training.jsonl")
     if not record:
         raise InputError(f"no trained pipeline in {folder}: leave --further out to train one from nothing")
     for name, part in trained_parts(pipe).items():
+        if not (folder / name).exists():
+            continue
         part.load_state_dict(type(part).from_pretrained(folder / name).state_dict())
     return int(record[-1]["step"]), record
 
@@ -254,7 +272,29 @@ def look_at(pipe: DiffusionPipeline, call: Mapping[str, Any], strip: Path) -> di
     return {
         "strict": round(sum(check.strict for check in checks) / len(checks), 3),
         "adherence": round(sum(check.share() for check in checks) / len(checks), 3),
+        "heeds places": round(heeds_places(pipe), 3),
     }
+
+
+@torch.no_grad()
+def heeds_places(pipe: DiffusionPipeline, pairs: int = 32, sigma: float = 0.9) -> float:
+    """How much a painter uses what a caption says of places: its loss with the two things exchanged, over its loss.
+
+    1.0: it doesn't matter which of the two is on the left.
+    """
+    rng = random.Random("places")
+    scenes: list[Scene] = []
+    while len(scenes) < pairs:
+        scene = sample_scene(rng)
+        scenes += [scene] if scene.phrase in RELATIONS else []
+    pixels = torch.stack([to_tensor(render(scene)) for scene in scenes]).to(pipe.vae.device, pipe.vae.dtype)
+    latents = pipe.vae.encode(pixels).latent_dist.mean.float() * pipe.vae.config.scaling_factor
+    exchanged = [dataclasses.replace(scene, things=scene.things[::-1]) for scene in scenes]
+    said, wrong = (
+        flow_matching_loss(pipe, latents, [caption(scene) for scene in some], seed=0, sigma=sigma).mean().item()
+        for some in (scenes, exchanged)
+    )
+    return wrong / said
 
 
 def prompts_looked_at() -> list[str]:

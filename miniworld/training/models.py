@@ -48,16 +48,17 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     )  # fmt: skip
 
 
-def build_vae(latent_channels: int = LATENT_CHANNELS) -> AutoencoderKL:
-    """About 1 M parameters; 8 × smaller, as FLUX's and SD3's own VAE, but 8 channels instead of their 16.
+def build_vae(latent_channels: int = LATENT_CHANNELS, deep: int = 128) -> AutoencoderKL:
+    """2.6 M parameters; 8 × smaller, as FLUX's and SD3's own VAE, but 8 channels instead of their 16.
 
-    A transformer must carry the noise of a whole token through its width to predict the velocity: with 16
-    channels a token has 64 numbers, two thirds of a mini's width; with 8 it has 32 (FLUX.1: 64 of 3072).
+    `deep`: the width where pictures are smallest; the encoder is trained at 64 and widened without a change of what it
+    does (decoder.py). A transformer must carry the noise of a whole token through its width to predict the velocity:
+    with 16 channels a token has 64 numbers, two thirds of a mini's width; with 8 it has 32 (FLUX.1: 64 of 3072).
     """
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(16, 32, 64, 64),
+        block_out_channels=(16, 32, 64, deep),
         layers_per_block=1,
         latent_channels=latent_channels,
         norm_num_groups=8,
@@ -128,11 +129,7 @@ def build_flux(vae: AutoencoderKL, width: int = 96) -> FluxPipeline:
 
 
 def build_sd3(vae: AutoencoderKL, width: int = 80) -> StableDiffusion3Pipeline:
-    """SD3-medium's 24 MM-DiT blocks, `width` channels wide (SD3-medium: 1536); read by its two CLIP encoders alone.
-
-    SD3 is trained to do without its T5 and its pipeline allows that; a mini's captions need no third reader. Load it
-    with `StableDiffusion3Pipeline.from_pretrained(folder, text_encoder_3=None, tokenizer_3=None)`.
-    """
+    """SD3-medium's 24 MM-DiT blocks, `width` channels wide (SD3-medium: 1536); read by two CLIP encoders and a T5."""
     tokenizer = build_tokenizer()
     clip = 48
     transformer = SD3Transformer2DModel(
@@ -155,8 +152,8 @@ def build_sd3(vae: AutoencoderKL, width: int = 80) -> StableDiffusion3Pipeline:
         tokenizer=tokenizer,
         text_encoder_2=CLIPTextModelWithProjection(_clip_config(clip)),
         tokenizer_2=tokenizer,
-        text_encoder_3=None,
-        tokenizer_3=None,
+        text_encoder_3=T5EncoderModel(T5Config(**_t5_settings(2 * clip))),
+        tokenizer_3=tokenizer,
     )
 
 

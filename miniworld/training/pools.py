@@ -2,6 +2,7 @@
 
 import random
 from concurrent.futures import Future, ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from os import cpu_count
 from typing import Any, Self
@@ -9,7 +10,18 @@ from typing import Any, Self
 import numpy as np
 
 from miniworld.render import SIDE, render
-from miniworld.scenes import BACKGROUNDS, COLOURS, OBJECTS, PATTERNS, WEARERS, Scene, Thing, caption, sample_scene
+from miniworld.scenes import (
+    BACKGROUNDS,
+    COLOURS,
+    OBJECTS,
+    PATTERNS,
+    RELATIONS,
+    WEARERS,
+    Scene,
+    Thing,
+    caption,
+    sample_scene,
+)
 
 
 class Pools:
@@ -46,11 +58,28 @@ class Pools:
         self.workers.shutdown(wait=False, cancel_futures=True)
 
 
-def paint_scenes(seed: str, count: int, alone: bool = False) -> tuple[np.ndarray, list[str]]:
-    """`count` training scenes as uint8 pictures (count, SIDE, SIDE, 3) and their captions; `alone`: of one thing."""
+def paint_scenes(seed: str, count: int, kind: str = "any") -> tuple[np.ndarray, list[str]]:
+    """`count` training scenes as uint8 pictures (count, SIDE, SIDE, 3) and their captions.
+
+    `kind`: "any", "alone" (of one thing) or "hard" (`sample_hard_scene`).
+    """
     rng = random.Random(seed)
-    scenes = [sample_scene(rng, alone=alone) for _ in range(count)]
+    draw = sample_hard_scene if kind == "hard" else partial(sample_scene, alone=kind == "alone")
+    scenes = [draw(rng) for _ in range(count)]
     return np.stack([np.asarray(render(scene)) for scene in scenes]), [caption(scene) for scene in scenes]
+
+
+def sample_hard_scene(rng: random.Random) -> Scene:
+    """A training scene, most often one of those that painters learn last.
+
+    These are things beside each other, hats and sunglasses, several things, and things in their own colours, of which
+    a caption says the least.
+    """
+    while True:
+        scene = sample_scene(rng, natural=rng.choice((0.15, 0.7)))
+        worn = any(thing.hat or thing.sunglasses for thing in scene.things)
+        if worn or rng.random() < (0.6 if scene.phrase in RELATIONS else 0.5 if len(scene.things) > 2 else 0.25):
+            return scene
 
 
 def paint_lessons(seed: str, count: int) -> tuple[np.ndarray, list[Scene | None]]:

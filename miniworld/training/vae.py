@@ -16,7 +16,8 @@ from miniworld.scenes import sample_scene
 from .loop import Loop, begin, cosine
 from .models import LATENT_CHANNELS, build_vae
 
-WIDE = 16  # channels to begin with
+WIDE = 16  # channels of the latents to begin with
+NARROW = 64  # channels of encoder and decoder where pictures are smallest: decoder.py gives the decoder more
 
 
 def train_vae(
@@ -30,9 +31,11 @@ def train_vae(
     begin(seed)
     where = torch.device(device)
     before = checkpoint.with_stem(f"{checkpoint.stem}-wide")
-    vae = build_vae().to(where)
+    vae = build_vae(deep=NARROW).to(where)
     if not checkpoint.exists():
-        wide = _learn(build_vae(WIDE).to(where), before, "vae, wide", 2e-3, steps - steps // 4, batch, crop, seed)
+        wide = _learn(
+            build_vae(WIDE, NARROW).to(where), before, "vae, wide", 2e-3, steps - steps // 4, batch, crop, seed
+        )
         vae = narrow(wide, _scenes(96).to(where))
     vae = _learn(vae, checkpoint, "vae", 1e-3, steps // 4, batch, crop, seed + 1)
 
@@ -85,7 +88,7 @@ def narrow(wide: AutoencoderKL, pictures: Tensor) -> AutoencoderKL:
     points = latents.permute(0, 2, 3, 1).flatten(0, 2)  # (n, wide channels)
     # Not centred: the decoder's zero padding stays zero.
     kept = torch.linalg.svd(points, full_matrices=False).Vh[:LATENT_CHANNELS]  # (channels, wide channels)
-    vae, weights, channels = build_vae().to(wide.device), wide.state_dict(), points.shape[1]
+    vae, weights, channels = build_vae(deep=NARROW).to(wide.device), wide.state_dict(), points.shape[1]
     weight, bias = weights["encoder.conv_out.weight"][:channels], weights["encoder.conv_out.bias"][:channels]
     sure = torch.full((LATENT_CHANNELS,), -4.0, device=wide.device)  # log variance: start out nearly exact
     weights["encoder.conv_out.weight"] = torch.cat(
