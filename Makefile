@@ -60,7 +60,7 @@ lab: $(VENV)/ready ## Open the notebooks in JupyterLab
 	@$(RUN) -m jupyter lab --notebook-dir=notebooks
 
 minis: $(VENV)/ready ## Train the minis from nothing (PROFILE=smoke: minutes, bad pictures)
-	@for what in vae checker sd3-mini flux-mini auraflow-mini; do \
+	@for what in vae checker decoder sd3-mini flux-mini auraflow-mini; do \
 		$(RUN) -m miniworld.training $$what --profile $(if $(filter smoke,$(PROFILE)),smoke,full) || exit 1; done
 
 bench: $(VENV)/ready ## Measure what it costs: benchmarks/results/ and its table in docs/

@@ -1,4 +1,4 @@
-"""Read a prompt of the minis' world back into what it asks for; undoes `scenes.caption`."""
+"""Read a prompt of the minis' world back into what it asks for, and imagine that; undoes `scenes.caption`."""
 
 import re
 from collections.abc import Iterable
@@ -6,7 +6,20 @@ from dataclasses import dataclass
 
 from painters_utils.errors import InputError
 
-from .scenes import BACKGROUNDS, COLOURS, NUMBERS, OBJECTS, PATTERNS, RELATIONS, plural
+from .scenes import (
+    BACKGROUNDS,
+    COLOURS,
+    NUMBERS,
+    OBJECTS,
+    PAIRS,
+    PATTERNS,
+    RELATIONS,
+    SIZES,
+    SLOTS,
+    Scene,
+    Thing,
+    plural,
+)
 
 
 @dataclass(frozen=True)
@@ -78,6 +91,20 @@ def parse(prompt: str) -> Request:
     if relation and len(wishes) != 2:
         raise InputError(f"prompt {prompt!r} places {len(wishes)} things by {relation!r}: name exactly two")
     return Request(tuple(wishes), wall["background"], wall["pattern"] or "plain", relation, bool(count))
+
+
+def imagine(prompt: str) -> Scene:
+    """A scene that is all that the prompt asks for; `InputError` for a prompt outside the grammar."""
+    request = parse(prompt)
+    number = len(request.wishes)
+    if number not in SIZES:
+        raise InputError(f"prompt {prompt!r} asks for {number} things: a scene has room for {max(SIZES)}")
+    places = PAIRS[request.relation or "left of"] if number == 2 else SLOTS[number][0]
+    things = tuple(
+        Thing(wish.kind, wish.colour, x, y, sum(SIZES[number]) / 2, wish.hat, wish.sunglasses)
+        for wish, (x, y) in zip(request.wishes, places, strict=True)
+    )
+    return Scene(things, request.background, request.pattern)
 
 
 def _outside(prompt: str, text: str, at: int, expected: str) -> InputError:

@@ -12,6 +12,7 @@ import yaml
 from painters_utils.errors import InputError, unknown
 from painters_utils.paths import DATA, ROOT
 
+NEAR_BEST = 0.02  # of the strict score: what fewer steps may cost
 CHECKER = DATA / "checker" / "metrics.json"
 
 
@@ -39,6 +40,12 @@ def mini_scores(name: str) -> dict:
     return _read(mini_folder(name) / "scores.json", name)
 
 
+def fewest_steps(name: str) -> int:
+    """The fewest steps with which the mini scores within NEAR_BEST of its best."""
+    curve = mini_scores(name)["by steps"]
+    return min(int(steps) for steps, score in curve.items() if score["below best"]["mean"] <= NEAR_BEST)
+
+
 def measured_minis() -> list[str]:
     """The minis that are trained and measured."""
     return [name for name in mini_rows() if (mini_folder(name) / "scores.json").exists()]
@@ -56,7 +63,7 @@ def _summary(name: str) -> dict[str, object]:
     return {
         "mini": name,
         "blocks": " + ".join(map(str, mini_rows()[name]["depths"].values())),
-        "MiB": f"{sum(path.stat().st_size for path in folder.rglob('*.safetensors')) / 2**20:.1f}",
+        "MiB": f"{sum(path.stat().st_size for path in folder.glob('*/*.safetensors')) / 2**20:.1f}",
         "steps": scores["steps"],
         "guidance": scores["guidance"],
         "everything right": "{mean:.2f} ({low:.2f} – {high:.2f})".format(**scores["strict"]),

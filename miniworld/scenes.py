@@ -101,19 +101,19 @@ def vocabulary() -> list[str]:
 
 
 # Where things stand, as (x, y) centres, before jitter; and how large they may be.
-_SLOTS = {
+SLOTS = {
     1: [[(0.5, 0.52)]],
     3: [[(0.26, 0.3), (0.74, 0.3), (0.5, 0.74)], [(0.5, 0.28), (0.26, 0.72), (0.74, 0.72)]],
     4: [[(0.27, 0.28), (0.73, 0.28), (0.27, 0.74), (0.73, 0.74)]],
 }
-_PAIRS = {
+PAIRS = {
     "left of": [(0.26, 0.52), (0.74, 0.52)],
     "right of": [(0.74, 0.52), (0.26, 0.52)],
     "above": [(0.5, 0.27), (0.5, 0.76)],
     "below": [(0.5, 0.76), (0.5, 0.27)],
 }
 # Nearly one scale for all: a small model then learns each object once, not anew for every number of things.
-_SIZES = {1: (0.5, 0.56), 2: (0.43, 0.48), 3: (0.41, 0.46), 4: (0.41, 0.46)}
+SIZES = {1: (0.5, 0.56), 2: (0.43, 0.48), 3: (0.41, 0.46), 4: (0.41, 0.46)}
 
 
 def sample_scene(rng: random.Random, unseen: bool = False, alone: bool = False, natural: float = 0.15) -> Scene:
@@ -125,7 +125,7 @@ def sample_scene(rng: random.Random, unseen: bool = False, alone: bool = False, 
     count = 1 if alone else rng.choices((1, 2, 3, 4), weights=(30, 44, 13, 13))[0]
     same = count > 1 and rng.random() < 0.3
     relation = rng.choice(RELATIONS)
-    slots = _PAIRS[relation] if count == 2 else rng.choice(_SLOTS[count])
+    slots = PAIRS[relation] if count == 2 else rng.choice(SLOTS[count])
     if count != 2:
         slots = rng.sample(slots, len(slots))
 
@@ -139,7 +139,7 @@ def sample_scene(rng: random.Random, unseen: bool = False, alone: bool = False, 
     if same:
         colours = [colours[0]] * count
 
-    shared = rng.uniform(*_SIZES[count])
+    shared = rng.uniform(*SIZES[count])
     things = []
     for kind, colour, (x, y) in zip(kinds, colours, slots, strict=True):
         size = shared * rng.uniform(0.94, 1.0)

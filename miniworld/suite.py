@@ -89,6 +89,11 @@ def article_prompts(words: str = "mini") -> list[str]:
     return yaml.safe_load(FILE.read_text())["article"][words]
 
 
+def showcase_prompts() -> list[str]:
+    """Prompts whose pictures a visitor recognises at once."""
+    return yaml.safe_load(FILE.read_text())["showcase"]
+
+
 if __name__ == "__main__":
     # The article's prompts were written by people and stay as they are; the suite is made anew.
     text = FILE.read_text()

@@ -195,7 +195,7 @@ def check_words(study: Study) -> None:
                 "for the minis' prompts and scores, or put prompts of its words under `others` in config.yaml"
             )
         if model.source.folder:
-            check_weights(model.source.folder.rglob("*.safetensors"))
+            check_weights(model.source.folder.glob("*/*.safetensors"))
     check_weights((DATA / "checker").glob("*.safetensors"))
 
 

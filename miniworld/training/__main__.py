@@ -14,6 +14,7 @@ leaves a strip of samples there now and then.
 import argparse
 import dataclasses
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -83,12 +84,16 @@ def train(args: argparse.Namespace) -> None:
     if args.what == "vae":
         return train_vae(vae_folder, checkpoint, device=args.device, **{"steps": 6000} | settings)
     if not (vae_folder / "config.json").exists():
-        raise InputError(f"no VAE in {vae_folder}: run `python -m miniworld.training vae` first")
+        if not (out / "vae" / "config.json").exists():
+            raise InputError(f"no VAE in {vae_folder}: run `python -m miniworld.training vae` first")
+        shutil.copytree(out / "vae", vae_folder)  # the one that ships
     if args.what == "checker":
         path = ROOT / "results/smoke/checker.safetensors" if smoke else WEIGHTS
         return train_checker(path, vae_folder, checkpoint, device=args.device, **{"steps": 4000} | settings)
     if args.what == "decoder":
-        return train_decoder(vae_folder, checkpoint, device=args.device, **{"steps": 4500} | settings)
+        train_decoder(vae_folder, checkpoint, device=args.device, **{"steps": 4500} | settings)
+        shutil.copytree(vae_folder, out / "vae", dirs_exist_ok=True)
+        return
     if args.export:
         return export_mini(args.what, out / args.what, vae_folder, checkpoint)
     recipe = dataclasses.replace(RECIPES.get(args.what, Recipe()), **settings)

@@ -23,8 +23,8 @@ def save_checkpoint(path: Path, step: int, modules: dict[str, nn.Module], optimi
         for j, values in state["state"].items():
             tensors |= {f"optimizer/{i}/{j}/{key}": torch.as_tensor(value) for key, value in values.items()}
         groups.append(state["param_groups"])
-    # Tied weights are one tensor under two names; safetensors wants them apart.
-    tensors = {key: value.clone() for key, value in tensors.items()}
+    # Tied weights are one tensor under two names, and some lie with their channels last: safetensors wants them plain.
+    tensors = {key: value.clone(memory_format=torch.contiguous_format) for key, value in tensors.items()}
     with write_whole(path) as unfinished:
         save_file(tensors, unfinished, metadata={"step": str(step), "groups": json.dumps(groups)})
 

@@ -75,11 +75,11 @@ def train_decoder(
     )
     rows = torch.stack([pictures[:24], before[:24], after[:24]], dim=1).flatten(0, 1)
     save_grid(to_pictures(rows.cpu()), checkpoint.with_suffix(".webp"), columns=12)
-    vae.to(torch.bfloat16).save_pretrained(folder)
+    vae.to(torch.bfloat16, memory_format=torch.contiguous_format).save_pretrained(folder)
 
 
 @torch.no_grad()
-def widen(narrow: AutoencoderKL, wide: AutoencoderKL, seed: int = 0) -> AutoencoderKL:
+def widen(narrow: AutoencoderKL, wide: AutoencoderKL, seed: int = 0, shaken: float = SHAKEN) -> AutoencoderKL:
     """Give `wide`, whose widths are multiples, the weights of `narrow`: each channel several times, side by side.
 
     Whatever reads a channel that is there twice takes half of each, and the copies stand in the group of their
@@ -99,7 +99,7 @@ def widen(narrow: AutoencoderKL, wide: AutoencoderKL, seed: int = 0) -> Autoenco
         for times in inside:
             value = value.repeat_interleave(times, dim=1) / times
         if name.startswith("decoder") and value.ndim == 4:
-            value = value + SHAKEN * value.std() * torch.randn(value.shape, generator=generator).to(value)
+            value = value + shaken * value.std() * torch.randn(value.shape, generator=generator).to(value)
         weights[name] = value
     wide.load_state_dict(weights)
     wide.register_to_config(scaling_factor=narrow.config.scaling_factor, shift_factor=narrow.config.shift_factor)

@@ -27,7 +27,7 @@ from miniworld.pictures import save_grid, to_pictures, to_tensor
 from miniworld.render import SIDE, render
 from miniworld.scenes import OBJECTS, Scene, caption, sample_scene, unseen_scenes
 from miniworld.scores import BROAD, FINE, chance, check_facts, kernel_distance, rendered_features, sprite_likeness
-from miniworld.suite import load_suite
+from miniworld.suite import build_suite, load_suite
 from painters_utils.engine.rearrange import layer_order
 from painters_utils.engine.stacks import find_stacks
 from painters_utils.engine.strategies import build_order
@@ -43,6 +43,7 @@ from .pools import nothing
 
 CARDS = DATA / "cards"  # pictures of the models' cards: the models' own folders hold what is loaded
 GALLERY = 64  # pictures of random scenes on a card
+STEPS = (2, 4, 6, 8, 12, 16)  # of sampling, compared
 NEAR = 0.15  # of the canvas: a found centre this close to a thing's belongs to it
 
 
@@ -129,10 +130,9 @@ def evaluate_checker(vae: AutoencoderKL, count: int = 1000) -> dict:
     }
 
 
-def evaluate_mini(name: str, seeds: int = 2, steps: int | None = None, only_suite: bool = False) -> dict:
+def evaluate_mini(name: str, seeds: int = 2) -> dict:
     """The suite, painted and read: strict score by task, facts by name, quality, and the denoising loss."""
-    model = Model.named(name, steps=steps)
-    pipe, call = load_pipeline(model), model.call
+    pipe, call = load_pipeline(name), Model.named(name).call
     suite = load_suite()
     prompts = [prompt for task in suite.values() for prompt in task]
     pictures = paint(pipe, prompts, seeds=list(range(seeds)), desc=name, **call)
@@ -156,8 +156,6 @@ def evaluate_mini(name: str, seeds: int = 2, steps: int | None = None, only_suit
         "seeds": seeds,
         "strict": strict_score(table),
     }
-    if only_suite:
-        return report
     report["tasks"] = {task: strict_score(rows) for task, rows in table.groupby("task", sort=False)}
     report |= {key: float(table[key].mean()) for key in ("adherence", "broad", "fine", "duplicates", "likeness")}
     facts = pd.DataFrame([fact for check in checks for fact in check.facts], columns=["fact", "right"])
@@ -225,9 +223,28 @@ def loss_and_scores(name: str, orders: int = 12, prompts_each: int = 4) -> dict:
     }
 
 
-def steps_curve(name: str, steps: Sequence[int] = (2, 4, 8, 12, 20)) -> dict[str, dict]:
-    """Strict suite score by number of sampling steps, one seed."""
-    return {str(n): evaluate_mini(name, seeds=1, steps=n, only_suite=True)["strict"] for n in steps}
+def steps_curve(name: str, steps: Sequence[int] = STEPS, seeds: int = 2) -> dict[str, dict]:
+    """Strict score by number of sampling steps, and how far it is below the best one's on the same pictures' noise.
+
+    On other prompts than the suite's: the number of steps is chosen by them, and the suite then tells its score.
+    """
+    model, pipe = Model.named(name), load_pipeline(name)
+    known = {prompt for task in load_suite().values() for prompt in task}
+    prompts = [prompt for task in build_suite(seed=1).values() for prompt in task if prompt not in known]
+    right = {}
+    for number in steps:
+        call = dict(model.call) | {"num_inference_steps": number}
+        pictures = paint(pipe, prompts, list(range(seeds)), batch=32, desc=f"{name}, {number} steps", **call)
+        found = checker.read([picture.image for picture in pictures])
+        right[number] = [float(check_facts(p.prompt, s).strict) for p, s in zip(pictures, found, strict=True)]
+    table, groups = pd.DataFrame(right), [picture.prompt for picture in pictures]
+    best = table[table.mean().idxmax()]
+    ends = ("mean", "low", "high")
+    return {
+        str(number): dict(zip(ends, interval(table[number], groups), strict=True))
+        | {"below best": dict(zip(ends, interval(best - table[number], groups), strict=True))}
+        for number in steps
+    }
 
 
 def write_numbers(path: Path, numbers: dict) -> None:

@@ -93,9 +93,9 @@ class Recipe:
 # the guided velocity, in which what the caption changes is the larger part; so FLUX mini needs no guidance, as
 # FLUX.1-schnell and dev, distilled too, need none. AuraFlow mini learned little in this way.
 RECIPES = {
-    "flux-mini": Recipe(steps=11600, taught_from=5150, hard_from=9600, noise=1.0),
-    "sd3-mini": Recipe(steps=7600, hard_from=5200),
-    "auraflow-mini": Recipe(steps=12400, alone=1, hard_from=10000, noise=1.5),
+    "flux-mini": Recipe(steps=11200, taught_from=5150, hard_from=9600, noise=1.0),
+    "sd3-mini": Recipe(steps=7200, hard_from=5200),
+    "auraflow-mini": Recipe(steps=12000, alone=1, hard_from=10000, noise=1.5),
 }
 
 
@@ -212,6 +212,11 @@ def save_pipeline(pipe: DiffusionPipeline, folder: Path, checkpoint: Path) -> No
         if part is not None and name.startswith("tokenizer"):
             part.backend_tokenizer.no_padding()  # it remembers its last call
     pipe.to(torch.bfloat16).save_pretrained(folder)
+    own, shared = folder / "vae", folder.with_name("vae")  # one VAE for all minis
+    if not own.is_symlink():
+        shutil.rmtree(shared, ignore_errors=True)
+        own.rename(shared)
+        own.symlink_to("../vae")
     for config in folder.glob("*/config.json"):
         values = json.loads(config.read_text())
         values.pop("_name_or_path", None)  # where a part was loaded from is this machine's business

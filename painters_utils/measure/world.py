@@ -8,14 +8,16 @@ from diffusers import DiffusionPipeline
 
 from miniworld.checker import WEIGHTS
 from miniworld.denoising import denoising_loss, held_out
+from miniworld.grammar import imagine
 from miniworld.pictures import correlation
+from miniworld.render import render
 from miniworld.scores import painted_distance, score_pictures
 from miniworld.suite import load_suite
 from painters_utils.errors import InputError
 from painters_utils.files import file_digest
 from painters_utils.models.painting import Picture
 
-__all__ = ["CheckerScorer", "Scenes", "correlation", "suite_prompts"]
+__all__ = ["CheckerScorer", "Scenes", "as_asked", "correlation", "suite_prompts"]
 
 
 class CheckerScorer:
@@ -47,6 +49,11 @@ def suite_prompts(each: int) -> list[str]:
     if type(each) is not int or not 0 <= each <= most:
         raise InputError(f"suite is {each!r}: give a whole number from 0 to {most}, the prompts of a task")
     return [prompt for task in suite.values() for prompt in task[:each]]
+
+
+def as_asked(prompts: Sequence[str]) -> list[Picture]:
+    """What minis' prompts ask for, rendered; `InputError` for a prompt outside the minis' grammar."""
+    return [Picture(prompt, 0, render(imagine(prompt))) for prompt in prompts]
 
 
 class Scenes:

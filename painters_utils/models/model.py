@@ -116,7 +116,7 @@ class Model:
         """
         if self.source.folder is None:
             return f"{self.source.repo}@{self.source.commit}"
-        return folder_digest(self.source.folder, "**/*.safetensors")
+        return folder_digest(self.source.folder, "*/*.safetensors")
 
 
 TABLE = DATA / "models.yaml"

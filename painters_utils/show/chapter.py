@@ -9,6 +9,7 @@ import pandas as pd
 from painters_utils.engine.bands import Bands
 from painters_utils.engine.describe import short
 from painters_utils.measure.intervals import with_interval
+from painters_utils.measure.world import as_asked
 from painters_utils.models.painting import Picture
 from painters_utils.study.numbers import save_strips
 from painters_utils.study.scores import CATASTROPHIC, JUDGED, SCORES, verdict
@@ -17,7 +18,7 @@ from painters_utils.study.variants import Variant
 
 from .charts import kept_chart, kept_table, variant_labels
 from .drawings import order_svg
-from .figures import heatmaps, picture_dpi, picture_rows, say, show, show_table, wrapped
+from .figures import heatmaps, picture_rows, say, show, show_table, wrapped
 
 
 def example_band(studio: Studio, stack: str | None = None, band: list[int] | None = None) -> tuple[str, int, list[int]]:
@@ -38,7 +39,6 @@ def show_side_by_side(columns: Mapping[str, Sequence[Picture]], name: str, out: 
         picture_rows({wrapped(p, 24): [some[row] for some in shown] for row, p in enumerate(prompts)}, list(columns)),
         name,
         out=out,
-        dpi=picture_dpi(shown[0]),
         caption="From left to right: " + "; ".join(columns) + ". The prompts and the noise are the same.",
         alt=f"Pictures in columns: {'; '.join(columns)}. Rows: {'; '.join(prompts)}.",
     )
@@ -74,16 +74,21 @@ def show_pictures(studio: Studio, variants: Sequence[Variant], name: str, out: s
     baseline = first(studio.pictures())
     strips = {"baseline": baseline} | {f"{v.stack}/{v.name}": first(studio.pictures(v)) for v in variants}
     for stack, some in by_stack(distinct(variants)).items():
-        rows = {"untouched": baseline} | {variant.name: strips[f"{stack}/{variant.name}"] for variant in some}
+        rows = asked(studio) | {"untouched": baseline}
+        rows |= {variant.name: strips[f"{stack}/{variant.name}"] for variant in some}
         show(
             picture_rows(rows, titles=studio.shown),
             f"{name}-pictures-{short(stack).lower()}",
             out=out,
-            dpi=picture_dpi(baseline),
             caption=f"The same prompts and noise, with the {short(stack)} layers run in other ways. None was picked.",
             alt=f"Grid of pictures. Rows: {', '.join(rows)}. Columns: {'; '.join(studio.shown)}.",
         )
     save_strips(out, name, {key: [picture.image for picture in pictures] for key, pictures in strips.items()})
+
+
+def asked(studio: Studio) -> dict[str, list[Picture]]:
+    """A row of what a mini's prompts ask for, to hold its pictures against; none for a model that is no mini."""
+    return {"as it should be": as_asked(studio.shown)} if studio.model.mini else {}
 
 
 # What the columns of the table mean, said where it has them.
@@ -197,11 +202,12 @@ def show_baseline(studio: Studio, name: str, out: str | Path) -> None:
     """The untouched model's pictures: a column for each prompt, a row for each seed."""
     pictures, model = studio.pictures(), studio.model
     size = " × ".join(map(str, pictures[0].image.size))
+    seeds = {f"seed {seed}": [p for p in pictures if p.seed == seed] for seed in studio.seeds}
     show(
-        picture_rows({f"seed {s}": [p for p in pictures if p.seed == s] for s in studio.seeds}, titles=studio.shown),
+        picture_rows(asked(studio) | seeds, titles=studio.shown),
         name,
         out=out,
-        dpi=picture_dpi(pictures),
-        caption=f"Pictures of the untouched {model.title}: {model.steps} steps, {size} px. None was picked.",
+        caption=f"Pictures of the untouched {model.title}: {model.steps} steps, {size} px. None was picked."
+        + " Above them, the scenes that the prompts ask for, rendered." * model.mini,
         alt=f"Grid of {len(pictures)} pictures painted by {model.title} for the prompts: {'; '.join(studio.shown)}.",
     )

@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # for their names alone: they load torch
 
 # Okabe & Ito's colours: told apart by the colour-blind too.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8a8f98"
-CHART_DPI, PICTURE_DPI = 110, 80  # shown at 80 px an inch; a mini's picture has no more pixels than that
+SHOWN_DPI = 80  # on a page, whatever the resolution of the file
 SHORT = 24  # letters of a table's cell that is not broken
 KINDS = {".webp": "webp", ".svg": "svg+xml"}  # of picture files
 
@@ -81,27 +81,27 @@ class FigureFile:
         )
 
 
-def figure_file(figure: Figure | Drawing, caption: str, alt: str, dpi: int = CHART_DPI) -> FigureFile:
+def figure_file(figure: Figure | Drawing, caption: str, alt: str) -> FigureFile:
     """What `show` keeps of a figure, which is closed."""
     if not caption.strip() or not alt.strip():
         raise ValueError(f"a figure needs a caption and an alt text: {caption!r} and {alt!r} do not do")
     if isinstance(figure, Drawing):
         return FigureFile(figure.svg.encode(), ".svg", caption, alt, figure.width, figure.height)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", bbox_inches="tight", facecolor="white", dpi=dpi)
+    figure.savefig(buffer, format="png", bbox_inches="tight", facecolor="white", dpi=figure.dpi)
     plt.close(figure)
     picture = Image.open(buffer).convert("RGB")
-    width, height = (80 * side // dpi for side in picture.size)
+    width, height = (round(SHOWN_DPI * side / figure.dpi) for side in picture.size)
     return FigureFile(smallest_webp(picture), ".webp", caption, alt, width, height)
 
 
-def show(figure: Figure | Drawing, name: str, caption: str, alt: str, out: str | Path, dpi: int = CHART_DPI) -> None:
+def show(figure: Figure | Drawing, name: str, caption: str, alt: str, out: str | Path) -> None:
     """Display a figure with its caption, and keep it in `{out}/figures/` (`out` relative to the repository).
 
-    `alt` says in words what the figure shows, for those who do not see it. `dpi` is CHART_DPI, or PICTURE_DPI for
-    pictures of the minis, which hold no more detail than that. The output's metadata tell the page which figure it is.
+    `alt` says in words what the figure shows, for those who do not see it. The output's metadata tell the page which
+    figure it is.
     """
-    file = figure_file(figure, caption, alt, dpi)
+    file = figure_file(figure, caption, alt)
     file.save(ROOT / out / "figures", name)
     display(HTML(file.html(name)), metadata={"painters": {"figure": name}})
 
@@ -150,27 +150,23 @@ def say(text: str) -> None:
 
 
 def picture_rows(rows: Mapping[str, Sequence["Picture"]], titles: Sequence[str] | None = None) -> Figure:
-    """Pictures side by side: a labelled row for each entry, columns that belong together, `titles` above them."""
-    columns = max(len(pictures) for pictures in rows.values())
-    size = min(10.5 / columns, 2.0)
+    """A labelled row of pictures for each entry, `titles` above the columns; none is shown larger than it is."""
+    columns, pixels = max(map(len, rows.values())), next(iter(rows.values()))[0].image.width
+    size, gap = min(10.5 / columns, pixels / SHOWN_DPI, 2.0), 4 / min(pixels, 160)
     figure, axes = plt.subplots(
-        len(rows), columns, figsize=(size * columns, size * len(rows) + (0.6 if titles else 0)), squeeze=False
-    )
+        len(rows), columns, squeeze=False, dpi=min(max(SHOWN_DPI, pixels // 2), 110),
+        figsize=[size * (number + gap * (number - 1)) for number in (columns, len(rows))],
+        gridspec_kw=dict(left=0, bottom=0, right=1, top=1, wspace=gap, hspace=gap),
+    )  # fmt: skip
     for axis in axes.flat:
         axis.axis("off")
     for axis_row, (label, pictures) in zip(axes, rows.items(), strict=True):
         for axis, picture in zip(axis_row, pictures, strict=False):
-            axis.imshow(picture.image, interpolation="lanczos")
+            axis.imshow(picture.image)
         axis_row[0].text(-0.04, 0.5, label, transform=axis_row[0].transAxes, ha="right", va="center", fontsize=9)
     for axis, title in zip(axes[0], titles or [], strict=False):  # a prompt is text, whatever signs it holds
-        axis.set_title(wrapped(title, int(size * 11)), fontsize=8, color="#444", pad=4, parse_math=False)
-    figure.subplots_adjust(wspace=0.03, hspace=0.03)
+        axis.set_title(wrapped(title, int(size * 15)), fontsize=8, color="#444", pad=4, parse_math=False)
     return figure
-
-
-def picture_dpi(pictures: Sequence["Picture"]) -> int:
-    """For `show`: PICTURE_DPI for pictures as small as a mini's, at most CHART_DPI for larger ones."""
-    return min(max(PICTURE_DPI, pictures[0].image.width // 2), CHART_DPI)
 
 
 def wrapped(text: str, width: int) -> str:

@@ -11,7 +11,7 @@ from miniworld.scenes import caption, unseen_scenes
 from miniworld.scores import painted_distance, score_pictures
 from painters_utils.errors import InputError
 from painters_utils.files import file_digest
-from painters_utils.measure.world import CheckerScorer, Scenes, suite_prompts
+from painters_utils.measure.world import CheckerScorer, Scenes, as_asked, suite_prompts
 from painters_utils.models.loading import load_pipeline
 from painters_utils.models.painting import Picture
 
@@ -38,6 +38,13 @@ def test_the_distance_leaves_out_what_is_not_finite():
     table = CheckerScorer().score(PROMPTS, [broken, *PICTURES[1:]], PICTURES)
     assert (table["distance"] == painted_distance([picture.image for picture in PICTURES[1:]])).all()
     assert table["adherence"][0] < table["adherence"][1:].min()
+
+
+def test_what_was_asked_for_is_rendered():
+    prompts = ["a red dog left of a cat on a striped blue background", "three red apples on a white background"]
+    pictures = as_asked(prompts)
+    table = CheckerScorer().score(prompts, pictures, pictures)
+    assert list(table["adherence"]) == [1, 1] and list(table["duplicates"]) == [0, 0]
 
 
 def test_the_suite_gives_so_many_prompts_of_every_task():

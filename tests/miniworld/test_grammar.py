@@ -4,9 +4,10 @@ import random
 
 import pytest
 
-from miniworld.grammar import Request, Wish, parse
+from miniworld.grammar import Request, Wish, imagine, parse
 from miniworld.scenes import PATTERNS, TEXT_TOKENS, UNSEEN_PAIRS, caption, sample_scene
-from miniworld.suite import EACH, TASKS, VERSION, article_prompts, build_suite, load_suite
+from miniworld.scores import check_facts
+from miniworld.suite import EACH, TASKS, VERSION, article_prompts, build_suite, load_suite, showcase_prompts
 from painters_utils.errors import InputError
 
 
@@ -20,6 +21,15 @@ def test_every_caption_is_read_back():
         assert (request.background, request.pattern) == (scene.background, scene.pattern)
         assert request.counted == (scene.phrase == "count")
         assert request.relation == (scene.phrase if scene.phrase not in ("and", "count") else None)
+
+
+def test_an_imagined_scene_is_all_that_was_asked_for():
+    suite = [prompt for task in load_suite().values() for prompt in task]
+    for prompt in (*suite, *article_prompts(), *showcase_prompts()):
+        check = check_facts(prompt, imagine(prompt))
+        assert check.strict and not check.duplicates, prompt
+    with pytest.raises(InputError, match="5 things: a scene has room for 4"):
+        imagine("a dog, a cat, a fox, an owl and a tree on a white background")
 
 
 def test_and_joins_accessories_and_things():

@@ -3,9 +3,10 @@
 import dataclasses
 import random
 import re
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from types import SimpleNamespace
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -18,29 +19,42 @@ from sklearn.linear_model import LogisticRegression
 
 from miniworld.metrics import measured_minis, mini_folder, mini_scores
 from miniworld.pictures import save_grid
-from miniworld.scenes import NUMBERS, Scene, Thing, caption, sample_scene, vocabulary
+from miniworld.render import render
+from miniworld.scenes import (
+    NUMBERS,
+    RELATIONS,
+    UNSEEN_PAIRS,
+    Scene,
+    Thing,
+    caption,
+    sample_scene,
+    unseen_scenes,
+    vocabulary,
+)
 from miniworld.training import (
     __main__ as train,
     card,
     checker as train_checker,
+    decoder,
     latents,
     loop,
     mini as train_mini,
     pools,
 )
 from miniworld.training.checkpoint import load_checkpoint, save_checkpoint
+from miniworld.training.evaluate import grey_levels_apart, through_vae
 from miniworld.training.loop import Loop, cosine, read_record
 from miniworld.training.mini import Recipe
 from miniworld.training.models import MINIS, build_tokenizer, build_vae
-from miniworld.training.reader import FACTS, learn_to_read, read_nouns
-from miniworld.training.vae import narrow, random_crops, train_vae
+from miniworld.training.reader import FACTS, encode, find_nouns, learn_to_read
+from miniworld.training.vae import NARROW, narrow, random_crops, train_vae
 from painters_utils.engine.stacks import find_stacks
 from painters_utils.errors import InputError
 from painters_utils.models.loading import load_pipeline
 from painters_utils.models.model import Model
-from painters_utils.paths import ROOT
+from painters_utils.paths import DATA, ROOT
 
-RECIPE = Recipe(steps=8, batch=2, warmup=2, scenes=4, compile=False)
+RECIPE = Recipe(steps=8, batch=2, warmup=2, scenes=4, reading=2, compile=False)
 LOAD_FINISHED = train_mini.load_finished
 DEPTHS = {"flux-mini": [19, 38], "sd3-mini": [24], "auraflow-mini": [4, 32]}
 
@@ -96,8 +110,8 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(name, tmp_path, va
     assert one.keys() == two.keys()
     assert all(torch.equal(one[key], two[key]) for key in one)
 
-    absent = {"text_encoder_3": None, "tokenizer_3": None} if name == "sd3-mini" else {}
-    pipe = DiffusionPipeline.from_pretrained(tmp_path / "one", **absent)
+    assert (tmp_path / "one/vae").readlink() == Path("../vae") and (tmp_path / "vae/config.json").exists()
+    pipe = DiffusionPipeline.from_pretrained(tmp_path / "one")
     assert [len(blocks) for blocks in find_stacks(pipe.transformer).values()] == DEPTHS[name]
     call = dict(Model.named(name, steps=1).call)
     assert pipe("a red dog on a white background", **call).images[0].size == (96, 96), "as it is loaded by default"
@@ -114,7 +128,7 @@ def test_a_finished_mini_learns_further(tmp_path, vae_folder, monkeypatch):
     train_mini.train_mini("sd3-mini", folder, vae_folder, tmp_path / "two.safetensors", longer, further=True)
     assert all(torch.equal(begun[key], value.float()) for key, value in finished.items())
     steps = [row["step"] for row in read_record(folder / "training.jsonl")]
-    assert steps == [8, 8, 10, 10]
+    assert steps == [0, 8, 8, 8, 10, 10], "readings, losses and looks"
     with pytest.raises(InputError, match="leave --further out"):
         train_mini.train_mini(
             "sd3-mini", tmp_path / "none", vae_folder, tmp_path / "three.safetensors", RECIPE, further=True
@@ -183,7 +197,7 @@ def test_the_teachers_velocity_is_what_its_pipeline_steps_by(vae_folder):
     pipe, noise = load_pipeline("sd3-mini"), torch.randn(1, 8, 12, 12, generator=torch.Generator().manual_seed(0))
     for prompt in ("a red dog on a white background", ""):
         after = pipe(
-            prompt, latents=noise.clone(), num_inference_steps=1, guidance_scale=2.5, max_sequence_length=1,
+            prompt, latents=noise.clone(), num_inference_steps=1, guidance_scale=2.5, max_sequence_length=24,
             height=96, width=96, output_type="latent",
         ).images  # fmt: skip
         # One step from noise (σ 1) to a picture (σ 0) walks along the velocity.
@@ -196,16 +210,8 @@ def test_what_is_asked_at_a_noun_is_what_its_caption_says_there():
     foxes = Scene((Thing("fox", "pink", 0.3, 0.5, 0.4), Thing("fox", "pink", 0.7, 0.5, 0.4)), phrase="count")
     tokenizer = build_tokenizer()
 
-    class Echo(torch.nn.Module):
-        """Gives back what it is given to read."""
-
-        device = "cpu"
-
-        def forward(self, input_ids, attention_mask):
-            return SimpleNamespace(last_hidden_state=input_ids)
-
-    states, answers = read_nouns(Echo(), tokenizer, [pair, foxes])
-    assert tokenizer.convert_ids_to_tokens(states) == ["dog", "bear", "foxes"]
+    tokens, nouns, answers = find_nouns(tokenizer, [pair, foxes])
+    assert tokenizer.convert_ids_to_tokens(tokens.input_ids[nouns]) == ["dog", "bear", "foxes"]
     said = {fact: [FACTS[fact][answer] for answer in answers[fact].tolist()] for fact in FACTS}
     assert said == {
         "kind": ["dog", "teddy bear", "fox"],
@@ -228,14 +234,56 @@ def test_a_reader_learns_to_tell_more_than_the_word_itself():
     assert all(right[fact] > (1 + chance[fact]) / 2 for fact in chance), right
 
 
+def test_a_mended_reader_says_nearly_what_it_said_before():
+    def learned(mend):
+        torch.manual_seed(0)
+        pipe = MINIS["auraflow-mini"](build_vae())
+        tokens, _, _ = find_nouns(pipe.tokenizer, [sample_scene(random.Random(seed)) for seed in range(64)])
+        with torch.no_grad():
+            before = encode(pipe.text_encoder, tokens)
+            learn_to_read(pipe.text_encoder, pipe.tokenizer, steps=30, batch=32, mend=mend)
+            return (encode(pipe.text_encoder, tokens) - before).square().mean() / before.var()
+
+    assert learned(mend=True) < 0.5 * learned(mend=False)
+
+
 @pytest.mark.slow
-def test_auraflows_shipped_reader_knows_at_a_noun_which_colour_is_its_own():
-    pipe, rng = load_pipeline("auraflow-mini"), random.Random(0)
+@pytest.mark.parametrize("name", MINIS)
+def test_shipped_readers_know_at_a_noun_what_is_said_of_its_thing(name):
+    pipe, rng = load_pipeline(name), random.Random(0)
+    encoder, tokenizer = train_mini.reader_of(pipe)
+
+    def read():
+        tokens, nouns, answers = find_nouns(tokenizer, [sample_scene(rng) for _ in range(1000)])
+        return encode(encoder, tokens)[nouns], answers
+
     with torch.no_grad():
-        read = partial(read_nouns, pipe.text_encoder, pipe.tokenizer)
-        known, new = (read([sample_scene(rng) for _ in range(1000)]) for _ in range(2))
-    probe = LogisticRegression(max_iter=300).fit(known[0], known[1]["colour"])
-    assert probe.score(new[0], new[1]["colour"]) > 0.9  # a reader of single words: 0.2
+        known, new = read(), read()
+    for fact in ("colour", "place"):
+        probe = LogisticRegression(max_iter=300).fit(known[0], known[1][fact])
+        assert probe.score(new[0], new[1][fact]) > 0.95, fact  # a reader of single words: 0.2 of colours
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MINIS)
+def test_shipped_painters_heed_which_thing_stands_where(name):
+    assert train_mini.heeds_places(load_pipeline(name)) > 1.2  # 1.0: the two may be exchanged
+
+
+def test_hard_scenes_are_those_that_painters_learn_last():
+    rng = random.Random(0)
+    usual, hard = ([draw(rng) for _ in range(2000)] for draw in (sample_scene, pools.sample_hard_scene))
+
+    def share(scenes, has):
+        return sum(map(has, scenes)) / len(scenes)
+
+    worn = lambda scene: any(thing.hat or thing.sunglasses for thing in scene.things)  # noqa: E731
+    placed = lambda scene: scene.phrase in RELATIONS  # noqa: E731
+    natural = lambda scene: all(thing.colour is None for thing in scene.things)  # noqa: E731
+    for has, times in ((worn, 1.6), (placed, 1.1), (natural, 2)):
+        assert share(hard, has) > times * share(usual, has)
+    for thing in (thing for scene in hard for thing in scene.things):
+        assert (thing.kind, thing.colour) not in UNSEEN_PAIRS
 
 
 def test_the_first_pools_of_scenes_can_hold_one_thing_each(vae_folder):
@@ -263,7 +311,7 @@ def test_the_vae_learns_and_resumes(tmp_path):
 
 def test_a_narrowed_vae_decodes_what_the_kept_components_hold():
     torch.manual_seed(0)
-    wide = build_vae(16)
+    wide = build_vae(16, NARROW)
     with torch.no_grad():  # eight of the sixteen channels are copies of the others: nothing needs to be lost
         for part in (wide.encoder.conv_out.weight, wide.encoder.conv_out.bias):
             part[8:16] = -part[:8]
@@ -274,6 +322,38 @@ def test_a_narrowed_vae_decodes_what_the_kept_components_hold():
         after = vae.decode(vae.encode(pictures).latent_dist.mean).sample
     assert vae.config.latent_channels == 8
     assert torch.allclose(before, after, atol=1e-4)
+
+
+def test_a_widened_vae_squeezes_as_before_and_decodes_nearly_so():
+    torch.manual_seed(0)
+    former, pictures = build_vae(deep=NARROW), random_crops(4, 32, "widen")
+    wide = decoder.widen(former, build_vae())
+    with torch.no_grad():
+        before, after = (vae.encode(pictures).latent_dist.mean for vae in (former, wide))
+        assert torch.allclose(before, after, atol=1e-5)
+        for name, value in decoder.widen(former, build_vae(), shaken=0.0).state_dict().items():
+            wide.state_dict()[name].copy_(value)
+        assert torch.allclose(wide.decode(after).sample, former.decode(before).sample, atol=1e-4)
+
+
+def test_the_shipped_vae_paints_what_its_latents_know():
+    vae = AutoencoderKL.from_pretrained(DATA / "models/vae")
+    pictures = [render(scene) for scene in unseen_scenes(64)]
+    errors = [grey_levels_apart(*pair) for pair in zip(pictures, through_vae(pictures, vae), strict=True)]
+    assert sum(errors) / len(errors) < 3
+
+
+@pytest.mark.slow
+def test_a_decoder_learns_resumes_and_leaves_the_encoder_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "LOG_EVERY", 1)
+    shutil.copytree(DATA / "models/vae", tmp_path / "vae")
+    encoder = load_file(tmp_path / "vae/diffusion_pytorch_model.safetensors")
+    for steps in (2, 4):
+        decoder.train_decoder(tmp_path / "vae", tmp_path / "decoder.safetensors", steps=steps, batch=2)
+    assert [row["step"] for row in read_record(tmp_path / "decoder.jsonl")] == [1, 2, 3, 4]
+    after = load_file(tmp_path / "vae/diffusion_pytorch_model.safetensors")
+    assert all(torch.equal(after[key], value) for key, value in encoder.items() if key.startswith("encoder"))
+    assert Image.open(tmp_path / "decoder.webp").size == (12 * 98, 6 * 98)
 
 
 def test_a_damaged_checkpoint_is_refused_and_kept(tmp_path):

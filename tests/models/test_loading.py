@@ -22,8 +22,7 @@ from painters_utils.paths import DATA
 )
 def test_the_shipped_minis_load_as_stock_pipelines_in_one_line(name, pipeline, limit):
     model = Model.named(name, steps=1)
-    absent = {"text_encoder_3": None, "tokenizer_3": None} if name == "sd3-mini" else {}  # SD3 without its T5
-    pipe = pipeline.from_pretrained(model.folder, **absent)
+    pipe = pipeline.from_pretrained(model.folder)
     assert pipe("a red dog on a white background", **model.call).images[0].size == (96, 96)
     assert {stack: len(blocks) for stack, blocks in find_stacks(pipe.transformer).items()} == model.depths
     files = [path for path in model.folder.rglob("*") if path.is_file()]

@@ -1,5 +1,6 @@
 """Figures as files, drawings of orders, and charts that say what their numbers say."""
 
+import io
 import json
 from html.parser import HTMLParser
 from itertools import chain
@@ -250,4 +251,8 @@ def test_the_other_charts_show_all_of_their_panels():
     assert len(boxed.patches) == len(bands["MM-DiT"].bands) == 3
     picture = Picture("a red dog", 0, Image.new("RGB", (96, 96), "red"))
     rows = figures.picture_rows({"untouched": [picture] * 2, "skip": [picture] * 2}, titles=["a $ b", "c"])
-    assert len(rows.axes) == 4 and figures.picture_dpi([picture]) == figures.PICTURE_DPI
+    assert len(rows.axes) == 4
+    shown = rows.axes[0].get_window_extent()
+    assert round(shown.width) == round(shown.height) == 96, "a picture of 96 px, pixel by pixel"
+    file = figures.figure_file(rows, "caption", "alt")
+    assert (file.width, file.height) == Image.open(io.BytesIO(file.picture)).size
