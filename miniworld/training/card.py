@@ -4,7 +4,6 @@ The words are in card.md.j2, the numbers in `scores.json` and `training.jsonl` b
 knew in data/models/history.yaml.
 """
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -16,7 +15,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from torch import nn
 
 from miniworld import scenes
-from miniworld.metrics import checker_metrics, measured_minis, mini_folder, mini_scores, minis_table
+from miniworld.metrics import (
+    NEAR_BEST,
+    checker_metrics,
+    fewest_steps,
+    measured_minis,
+    mini_folder,
+    mini_scores,
+    minis_table,
+)
 from miniworld.suite import load_suite
 from painters_utils.engine.describe import short
 from painters_utils.models.loading import load_pipeline
@@ -48,17 +55,16 @@ def card_text(name: str) -> str:
     told, recipe = yaml.safe_load((DATA / "models" / "history.yaml").read_text()), RECIPES.get(name, Recipe())
     parts = {part: module for part, module in pipe.components.items() if isinstance(module, nn.Module)}
     sizes = {part.replace("_", " "): sum(p.numel() for p in module.parameters()) for part, module in parts.items()}
-    saved = json.loads((folder / "model_index.json").read_text())
-    # What SD3 was saved without must be named when it is loaded; FLUX's further parts are optional.
-    absent = [part for part, where in saved.items() if where == [None, None] and part.startswith(("text", "token"))]
     history = {"story": "", "settings came later": False} | told[name]
     return template().render(
         model=model, pipe=pipe, recipe=recipe, world=scenes, told=told, history=history,
         scores=mini_scores(name), checker=checker_metrics(), title=model.title.removesuffix(" mini"),
-        path=folder.relative_to(ROOT), absent=absent,
+        path=folder.relative_to(ROOT),
         depths=" and ".join(f"{depth} {short(stack)}" for stack, depth in model.depths.items()),
         parts=dict(sorted(sizes.items(), key=lambda item: -item[1])),
         teacher=Model.named(model.teacher) if model.teacher else None,
+        fewest=fewest_steps(name), near_best=NEAR_BEST, heeds=last_of(log, "heeds places"),
+        reads={name.removeprefix("reads "): last_of(log, name) for name in log if name.startswith("reads ")},
         loss=last(log, "loss"), taught=last(log, "loss to teacher"), steps=int(log["step"].max()),
         hours=float((LOG_EVERY * recipe.batch / log["images_per_s"].dropna()).sum() / 3600),
         strips=kept_strips(name, log), looked_at=len(prompts_looked_at()), sample_prompts=SAMPLE_PROMPTS,
@@ -88,6 +94,11 @@ def template() -> Template:
 def last(log: pd.DataFrame, loss: str) -> float:
     """The mean of the last five rows of a loss; 0 if there is none."""
     return float(log[loss].dropna().iloc[-5:].mean()) if loss in log else 0.0
+
+
+def last_of(log: pd.DataFrame, name: str) -> float:
+    """The last row of what is looked at now and then; 0 if there is none."""
+    return float(log[name].dropna().iloc[-1]) if name in log else 0.0
 
 
 def kept_strips(name: str, log: pd.DataFrame, work: Path = ROOT / "results/training") -> list[tuple[int, float, str]]:
