@@ -47,15 +47,17 @@ def checkout(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("damage", ["cut short", "emptied", "missing"])
+@pytest.mark.parametrize("damage", ["cut short", "emptied", "missing", "without the VAE"])
 def test_damaged_weights_are_refused_with_a_remedy(checkout, damage):
     weights = checkout / "data/models/sd3-mini/transformer/diffusion_pytorch_model.safetensors"
     if damage == "cut short":
         weights.write_bytes(weights.read_bytes()[:-1000])
     elif damage == "emptied":
         weights.write_bytes(b"")
-    else:
+    elif damage == "missing":
         weights.unlink()
+    else:
+        shutil.rmtree(checkout / "data/models/sd3-mini/vae")
     with pytest.raises(InputError, match="weights of 'sd3-mini' are damaged .* retrain"):
         load_pipeline("sd3-mini")
 
