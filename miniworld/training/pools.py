@@ -78,7 +78,7 @@ def sample_hard_scene(rng: random.Random) -> Scene:
     while True:
         scene = sample_scene(rng, natural=rng.choice((0.15, 0.7)))
         worn = any(thing.hat or thing.sunglasses for thing in scene.things)
-        if worn or rng.random() < (0.6 if scene.phrase in RELATIONS else 0.5 if len(scene.things) > 2 else 0.25):
+        if worn or scene.phrase in RELATIONS or rng.random() < (0.4 if len(scene.things) > 2 else 0.2):
             return scene
 
 

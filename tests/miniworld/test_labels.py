@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from notebook_cells import run_cells
 from PIL import Image
 
 from miniworld import labels
@@ -55,6 +56,21 @@ def test_eye_and_checker_are_compared_fact_by_fact():
     assert two["checker"].all() and list(two.loc[two["eye"], "fact"]) == ["background", "pattern"]
 
 
+def test_the_notebook_keeps_what_is_typed_and_refuses_what_it_cannot_read(tmp_path):
+    rows = [Label("flux-mini", "untouched", PROMPT, seed) for seed in range(3)]
+    rows[0].seen = PROMPT
+    save_sheet(rows, [render(imagine(PROMPT))] * 3, tmp_path)
+    here = run_cells("17_label", folder=str(tmp_path))
+    assert here["waiting"] == [1, 2]
+    here["words"].value = "a zebra on a white background"
+    assert "outside the minis' grammar" in here["said"].value and here["waiting"] == [1, 2]
+    here["words"].value = "a red  dog on a green background"
+    assert load_labels(tmp_path)[0][1].seen == "a red dog on a green background" and here["said"].value == "1 to go"
+    here["words"].value = "nothing on a green background"
+    assert not here["waiting"] and "All are described" in here["said"].value
+    assert all(label.seen for label in load_labels(tmp_path)[0])
+
+
 def test_a_sheet_is_not_painted_over(tmp_path, monkeypatch):
     monkeypatch.setattr(painting, "FOLDER", tmp_path)
     (tmp_path / "labels.json").write_text("[]")
@@ -75,5 +91,5 @@ def test_the_committed_labels_fit_the_grammar_and_every_mini():
     assert {name: sum(label.model == name for label in known) for name in mini_rows()} == dict.fromkeys(mini_rows(), 50)
     assert sum(label.order != "untouched" for label in known) == 3 * painting.HARMED
     assert len(pictures) == len(read(pictures)) == 150
-    assert not [scene_seen(label.seen) for label in known if label.seen is None], "all are described"
+    assert all(label.seen and scene_seen(label.seen) for label in known), "all are described"
     assert json.loads((labels.FOLDER / "labels.json").read_text())[0]["prompt"] == known[0].prompt
