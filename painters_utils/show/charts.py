@@ -62,22 +62,16 @@ def kept_chart(
 
 def variant_labels(table: pd.DataFrame) -> list[str]:
     """ "MM-DiT: skip 7–10", the stack left out where there is but one."""
-    stacks = table["stack"].unique()
-    return [
-        name if len(stacks) == 1 else f"{short(stack)}: {name}"
-        for stack, name in zip(table["stack"], table["name"], strict=True)
-    ]
+    if table["stack"].nunique() == 1:
+        return list(table["name"])
+    return [f"{short(stack)}: {name}" for stack, name in zip(table["stack"], table["name"], strict=True)]
 
 
 def kept_table(table: pd.DataFrame, scores: Sequence[str] = tuple(STYLE)) -> pd.DataFrame:
     """The same as numbers for `show_table`: one row per variant, intervals for the overall score."""
-    scores = [score for score in scores if score in table]
-    columns = {
-        "variant": variant_labels(table),
-        "preset": table["preset"],
-        "share of stack": [f"{share:.0%}" for share in table["share"]],
-    }
-    for score in scores:
+    columns = {"variant": variant_labels(table), "preset": table["preset"]}
+    columns["share of stack"] = [f"{share:.0%}" for share in table["share"]]
+    for score in [score for score in scores if score in table]:
         values = [f"{value:.2f}" for value in table[score]]
         if score == "kept":
             values = [with_interval(*ends) for ends in table[["kept", "kept low", "kept high"]].to_numpy()]
