@@ -91,7 +91,7 @@ def train(args: argparse.Namespace) -> None:
         path = ROOT / "results/smoke/checker.safetensors" if smoke else WEIGHTS
         return train_checker(path, vae_folder, checkpoint, device=args.device, **{"steps": 4000} | settings)
     if args.what == "decoder":
-        train_decoder(vae_folder, checkpoint, device=args.device, **{"steps": 4500} | settings)
+        train_decoder(vae_folder, checkpoint, device=args.device, **{"steps": 4000} | settings)
         shutil.copytree(vae_folder, out / "vae", dirs_exist_ok=True)
         return
     if args.export:

@@ -23,6 +23,7 @@ from miniworld.scenes import unseen_scenes
 
 from .loop import Loop, begin, cosine
 from .models import build_vae
+from .muon import ConvMuon
 from .pools import paint_scenes
 from .vae import reconstruction_loss
 
@@ -39,12 +40,17 @@ def train_decoder(
     """
     begin(seed)
     former = AutoencoderKL.from_pretrained(folder).to(device).requires_grad_(False).eval()
-    vae = widen(former, build_vae().to(device), seed).to(memory_format=torch.channels_last).requires_grad_(False)
+    vae = widen(former, build_vae().to(device), seed).requires_grad_(False)
     average = copy.deepcopy(vae.decoder)
     vae.decoder.requires_grad_(True)
-    optimizer = torch.optim.AdamW(vae.decoder.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
+    kernels = [value for value in vae.decoder.parameters() if value.ndim == 4 and min(value.shape[:2]) > 3]
+    others = [value for value in vae.decoder.parameters() if not any(value is kernel for kernel in kernels)]
+    optimizers = [
+        ConvMuon(kernels, rate),
+        torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True),
+    ]
     modules = {"decoder": vae.decoder, "average": average}
-    loop = Loop("decoder", checkpoint, modules, [optimizer], cosine(rate, 100, steps), steps, batch, save_minutes=5)
+    loop = Loop("decoder", checkpoint, modules, optimizers, cosine(rate, 100, steps), steps, batch, save_minutes=5)
     loop.resume()
     judge = copy.deepcopy(load_checker()).to(device).requires_grad_(False).features
     scale = vae.config.scaling_factor
@@ -75,7 +81,7 @@ def train_decoder(
     )
     rows = torch.stack([pictures[:24], before[:24], after[:24]], dim=1).flatten(0, 1)
     save_grid(to_pictures(rows.cpu()), checkpoint.with_suffix(".webp"), columns=12)
-    vae.to(torch.bfloat16, memory_format=torch.contiguous_format).save_pretrained(folder)
+    vae.to(torch.bfloat16).save_pretrained(folder)
 
 
 @torch.no_grad()

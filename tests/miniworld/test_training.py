@@ -46,6 +46,7 @@ from miniworld.training.evaluate import grey_levels_apart, through_vae
 from miniworld.training.loop import Loop, cosine, read_record
 from miniworld.training.mini import Recipe
 from miniworld.training.models import MINIS, build_tokenizer, build_vae
+from miniworld.training.muon import ConvMuon
 from miniworld.training.reader import FACTS, encode, find_nouns, learn_to_read
 from miniworld.training.vae import NARROW, narrow, random_crops, train_vae
 from painters_utils.engine.stacks import find_stacks
@@ -334,6 +335,19 @@ def test_a_widened_vae_squeezes_as_before_and_decodes_nearly_so():
         for name, value in decoder.widen(former, build_vae(), shaken=0.0).state_dict().items():
             wide.state_dict()[name].copy_(value)
         assert torch.allclose(wide.decode(after).sample, former.decode(before).sample, atol=1e-4)
+
+
+def test_muon_for_kernels_learns_and_leaves_no_gradient_behind():
+    torch.manual_seed(0)
+    kernel, wanted = torch.nn.Parameter(torch.randn(8, 8, 3, 3)), 0.1 * torch.randn(8, 8, 3, 3)
+    optimizer, losses = ConvMuon([kernel], lr=0.02), []
+    for _ in range(60):
+        loss = (kernel - wanted).square().mean()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    assert losses[-1] < 0.1 * losses[0] and kernel.grad is None
 
 
 def test_the_shipped_vae_paints_what_its_latents_know():
