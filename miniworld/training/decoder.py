@@ -32,7 +32,7 @@ NOISE = 0.1  # the most noise on latents of unit spread: a sampler never ends ex
 
 
 def train_decoder(
-    folder: Path, checkpoint: Path, steps: int, batch: int = 8, rate: float = 1.5e-3, seed: int = 0, device: str = "cpu"
+    folder: Path, checkpoint: Path, steps: int, batch: int = 8, rate: float = 4e-3, seed: int = 0, device: str = "cpu"
 ) -> None:
     """Train a wider decoder for the VAE in `folder` and put it there; resumes if it was stopped.
 
