@@ -77,7 +77,7 @@ def test_a_figure_is_a_file_with_what_a_page_needs_beside_it(tmp_path, shown, fi
     assert image_of(file.html("toy", link=f"../toy{kind}"))["src"] == f"../toy{kind}"
     if kind == ".webp":
         with Image.open(tmp_path / "figures/toy.webp") as picture:
-            assert picture.width * 80 // figures.CHART_DPI == about["width"]
+            assert round(picture.width * figures.SHOWN_DPI / 110) == about["width"]
 
 
 def test_hostile_text_renders_as_text(tmp_path, shown):
