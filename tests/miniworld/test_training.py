@@ -17,7 +17,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
 
-from miniworld.metrics import measured_minis, mini_folder, mini_scores
+from miniworld import metrics
+from miniworld.metrics import fewest_steps, measured_minis, mini_folder, mini_scores
 from miniworld.pictures import save_grid
 from miniworld.render import render
 from miniworld.scenes import (
@@ -425,6 +426,18 @@ def test_a_card_shows_the_samples_of_scored_steps_and_takes_over_new_ones(tmp_pa
     strips = card.kept_strips("toy", log, work=tmp_path / "work")
     assert strips == [(100, 0.25, "toy-00100.webp"), (200, 0.5, "toy-00200.webp")]
     assert sorted(path.name for path in (tmp_path / "cards").iterdir()) == ["toy-00100.webp", "toy-00200.webp"]
+
+
+@pytest.mark.parametrize("name", measured_minis())
+def test_every_mini_takes_the_fewest_steps_that_keep_its_score(name):
+    assert Model.named(name).steps == fewest_steps(name) == mini_scores(name)["steps"]
+
+
+def test_the_fewest_steps_are_those_near_the_best(monkeypatch):
+    below = {"2": 0.2, "4": 0.03, "8": 0.015, "12": 0.0}
+    curve = {steps: {"below best": {"mean": mean}} for steps, mean in below.items()}
+    monkeypatch.setattr(metrics, "mini_scores", lambda _: {"by steps": curve})
+    assert fewest_steps("toy") == 8
 
 
 @pytest.mark.parametrize("name", measured_minis())
