@@ -38,18 +38,18 @@ def never_loaded(monkeypatch):
 
 
 def test_originals_get_the_articles_words_and_their_own_steps(tmp_path):
-    study = load_study(out=tmp_path, models=["flux-mini", "flux-schnell"])
+    study = load_study(out=tmp_path, models=["sd3-mini", "flux-schnell"])
     mini, original = study.models
     assert study.prompts_of(mini) == study.settings.prompts
     assert "Anakin AI" in study.prompts_of(original)[0] and len(study.prompts_of(original)) == 6
-    assert (mini.steps, original.steps) == (Model.named("flux-mini").steps, 4)
+    assert (mini.steps, original.steps) == (Model.named("sd3-mini").steps, 4)
     assert "02_checker" in study.notebooks_of(mini) and "02_checker" not in study.notebooks_of(original)
     given = study.parameters(original, "05_skip")
     assert given["steps"] == 4 and given["prompts"] == study.prompts_of(original)
     [closing] = study.closing
     shared = study.parameters(None, closing)
-    assert study.for_all(lambda model: model.steps) == {"flux-mini": mini.steps, "flux-schnell": 4}
-    assert set(shared["prompts"]) == {"flux-mini", "flux-schnell"}
+    assert study.for_all(lambda model: model.steps) == {"sd3-mini": mini.steps, "flux-schnell": 4}
+    assert set(shared["prompts"]) == {"sd3-mini", "flux-schnell"}
     assert load_study(study.profile, **json.loads(study.as_json())) == study
     for others in ({"prompts": "whichever"}, {"prompts": [""]}, {"steps": 0}, {"words": []}):
         with pytest.raises(InputError):

@@ -111,17 +111,17 @@ def test_every_notebook_runs_unless_some_are_chosen(tmp_path):
 
 
 def test_originals_get_the_articles_words_and_their_own_steps(tmp_path):
-    study = load_study(out=tmp_path, models=["flux-mini", "flux-schnell"])
+    study = load_study(out=tmp_path, models=["sd3-mini", "flux-schnell"])
     mini, original = study.models
     assert study.prompts_of(mini) == study.settings.prompts
     assert "Anakin AI" in study.prompts_of(original)[0] and len(study.prompts_of(original)) == 6
-    assert (mini.steps, original.steps) == (Model.named("flux-mini").steps, 4)
+    assert (mini.steps, original.steps) == (Model.named("sd3-mini").steps, 4)
     told = study.parameters(original, "05_skip")
     assert told["steps"] == 4 and told["prompts"] == study.prompts_of(original)
     assert told["loading"]["dtype"] == "bfloat16" and told["loading"]["batch"] == 1
     shared = study.parameters(None, "15_findings")
-    assert shared["steps"] == {"flux-mini": mini.steps, "flux-schnell": 4}
-    assert set(shared["prompts"]) == {"flux-mini", "flux-schnell"}
+    assert shared["steps"] == {"sd3-mini": mini.steps, "flux-schnell": 4}
+    assert set(shared["prompts"]) == {"sd3-mini", "flux-schnell"}
     assert load_study(study.profile, **json.loads(study.as_json())) == study
 
 
