@@ -210,7 +210,7 @@ def real(tmp_path_factory):
     judges = {"clip": str(save_toy_clip(root / "clip")), "dino": str(save_toy_dino(root / "dino"))}
 
     def build(wanted: dict = judges) -> Studio:
-        model = Model.named(str(root / "model"), steps=2, dtype="float32")
+        model = Model.named(str(root / "model"), steps=4, dtype="float32")
         return Studio(model, PROMPTS[:2], [0], root / "out", judges=wanted)
 
     return build
