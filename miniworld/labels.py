@@ -17,6 +17,7 @@ from painters_utils.files import write_whole
 from painters_utils.paths import DATA
 
 from .grammar import imagine
+from .pictures import save_grid
 from .render import SIDE
 from .scenes import Scene
 from .scores import check_facts
@@ -69,11 +70,7 @@ def save_labels(labels: Sequence[Label], folder: Path = FOLDER) -> None:
 
 def save_sheet(labels: Sequence[Label], pictures: Sequence[Image.Image], folder: Path = FOLDER) -> None:
     """Write a new sheet with its labels."""
-    sheet = Image.new("RGB", (COLUMNS * SIDE, -(-len(pictures) // COLUMNS) * SIDE), "white")
-    for i, picture in enumerate(pictures):
-        sheet.paste(picture, (i % COLUMNS * SIDE, i // COLUMNS * SIDE))
-    folder.mkdir(parents=True, exist_ok=True)
-    sheet.save(folder / "labelled.webp", quality=95, method=6)
+    save_grid(pictures, folder / "labelled.webp", COLUMNS, gap=0, quality=95, method=6)
     save_labels(labels, folder)
 
 

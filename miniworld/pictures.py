@@ -1,5 +1,6 @@
 """Pictures as tensors and back, how alike two of them are, and grids of them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +29,14 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float((a * b).sum() / (norms[0] * norms[1])) if min(norms) >= 1 else 0.0
 
 
-def save_grid(pictures: list[Image.Image], path: Path, columns: int) -> None:
-    """Write pictures of one size side by side, `columns` to a row."""
+def save_grid(
+    pictures: Sequence[Image.Image], path: Path, columns: int, gap: int = 2, **options: int
+) -> None:  # fmt: skip
+    """Write pictures of one size side by side, `columns` to a row, `gap` px apart; `options` are the format's."""
     width, height = pictures[0].size
     rows = -(-len(pictures) // columns)
-    grid = Image.new("RGB", (columns * (width + 2), rows * (height + 2)), "white")
+    grid = Image.new("RGB", (columns * (width + gap), rows * (height + gap)), "white")
     for i, picture in enumerate(pictures):
-        grid.paste(picture, (i % columns * (width + 2), i // columns * (height + 2)))
+        grid.paste(picture, (i % columns * (width + gap), i // columns * (height + gap)))
     path.parent.mkdir(parents=True, exist_ok=True)
-    grid.save(path)
+    grid.save(path, **options)

@@ -104,7 +104,7 @@ def widen(narrow: AutoencoderKL, wide: AutoencoderKL, seed: int = 0, shaken: flo
         value = value.repeat_interleave(outside, dim=0)
         for times in inside:
             value = value.repeat_interleave(times, dim=1) / times
-        if name.startswith("decoder") and value.ndim == 4:
+        if name.startswith("decoder") and value.ndim == 4 and max(outside, *inside) > 1:
             value = value + shaken * value.std() * torch.randn(value.shape, generator=generator).to(value)
         weights[name] = value
     wide.load_state_dict(weights)

@@ -98,8 +98,8 @@ def figure_file(figure: Figure | Drawing, caption: str, alt: str) -> FigureFile:
 def show(figure: Figure | Drawing, name: str, caption: str, alt: str, out: str | Path) -> None:
     """Display a figure with its caption, and keep it in `{out}/figures/` (`out` relative to the repository).
 
-    `alt` says in words what the figure shows, for those who do not see it. The output's metadata name
-    it for the page.
+    `alt` says in words what the figure shows, for those who do not see it. The output's metadata name it for
+    the page.
     """
     file = figure_file(figure, caption, alt)
     file.save(ROOT / out / "figures", name)
