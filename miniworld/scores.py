@@ -185,9 +185,10 @@ def rendered_features(scenes: int = 256) -> torch.Tensor:
     return features([render(sample_scene(rng)) for _ in range(scenes)])
 
 
-def painted_distance(pictures: Sequence[Image.Image]) -> float:
-    """The kernel distance of painted pictures to rendered scenes; NaN for fewer than two pictures."""
-    return kernel_distance(features(pictures), rendered_features()) if len(pictures) > 1 else float("nan")
+def painted_distance(pictures: Sequence[Image.Image], rendered: torch.Tensor | None = None) -> float:
+    """The kernel distance of painted pictures to `rendered_features`; NaN for fewer than two pictures."""
+    rendered = rendered_features() if rendered is None else rendered
+    return kernel_distance(features(pictures), rendered) if len(pictures) > 1 else float("nan")
 
 
 def chance(prompts: Sequence[str], found: Sequence[Scene], names: Sequence[str] = BROAD + FINE) -> float:

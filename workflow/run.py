@@ -21,6 +21,7 @@ from .arguments import read_arguments
 from .config import PUBLISHED, SETTINGS, Study, from_root
 from .notebooks import figures_of, saves_numbers
 from .processes import end_children, lock
+from .warm import warm
 
 SNAKEFILE = Path(__file__).parent / "Snakefile"
 
@@ -86,7 +87,8 @@ def run_here(command: list[str], locked: IO) -> int:
     In a session of their own, Snakemake and the notebooks do not hear Ctrl-C: they are killed in one go.
     """
     try:
-        return subprocess.Popen(command, stdin=locked, start_new_session=True).wait()
+        with warm():
+            return subprocess.Popen(command, stdin=locked, start_new_session=True).wait()
     finally:
         end_children()
 

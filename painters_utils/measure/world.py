@@ -1,9 +1,11 @@
 """The door to the minis' painted world: nothing else in this package imports `miniworld`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
+import torch
 from diffusers import DiffusionPipeline
 
 from miniworld.checker import WEIGHTS
@@ -11,7 +13,7 @@ from miniworld.denoising import denoising_loss, held_out
 from miniworld.grammar import imagine
 from miniworld.pictures import correlation
 from miniworld.render import render
-from miniworld.scores import painted_distance, score_pictures
+from miniworld.scores import painted_distance, rendered_features, score_pictures
 from miniworld.suite import load_suite
 from painters_utils.errors import InputError
 from painters_utils.files import file_digest
@@ -27,6 +29,18 @@ class CheckerScorer:
     overall = ("adherence", "quality")
     floor_zero = ("quality",)  # where nothing is found, nothing is like its sprite
 
+    def __init__(
+        self, kept: Callable[[str, Callable[[], pd.DataFrame]], pd.DataFrame] = lambda _, make: make()
+    ) -> None:
+        """`kept(name, make)` gives what `make` made in an earlier run; without it everything is made anew."""
+        self._kept = kept
+
+    @cached_property
+    def _rendered(self) -> torch.Tensor:
+        """What painted pictures are held against; rendering it takes seconds."""
+        table = self._kept("rendered", lambda: pd.DataFrame(rendered_features().numpy()))
+        return torch.tensor(table.to_numpy(), dtype=torch.float32).contiguous()
+
     @property
     def fingerprint(self) -> str:
         """Of the checker's weights."""
@@ -35,7 +49,7 @@ class CheckerScorer:
     def score(self, prompts: Sequence[str], pictures: Sequence[Picture], before: Sequence[Picture]) -> pd.DataFrame:
         """A row for each picture: its scores and surplus things, and the distance of all pictures to rendered ones."""
         table = score_pictures(prompts, [p.image for p in pictures], [p.image for p in before])
-        return table.assign(distance=painted_distance([p.image for p in pictures if p.finite]))
+        return table.assign(distance=painted_distance([p.image for p in pictures if p.finite], self._rendered))
 
     def lacks(self, score: str) -> str:
         """Why it does not give a score; "" if it does."""

@@ -11,6 +11,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from originals.denoising import OwnPictures, why_no_loss
+from painters_utils.engine.starts import remember_starts
 from painters_utils.errors import InputError
 from painters_utils.measure.intervals import Interval, interval
 from painters_utils.measure.world import Scenes
@@ -41,7 +42,10 @@ class Loss:
         """What the loss is taken on, loaded or painted when it is needed."""
         studio = self.studio
         if studio.model.mini:
-            return Scenes(studio.pipe, self.scenes)
+            scenes = Scenes(studio.pipe, self.scenes)
+            remember_starts(studio.pipe.transformer)  # many orders, each of which changes a layer or a few
+            scenes.loss()
+            return scenes
         jobs = [(prompt, seed) for prompt in studio.prompts for seed in studio.seeds][: self.scenes]
         return OwnPictures(studio.pipe, jobs, studio.model.loading.batch or 1, dict(studio.model.call))
 

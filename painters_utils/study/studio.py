@@ -137,7 +137,7 @@ class Studio:
     def scorer(self) -> Scorer:
         """Who looks at the pictures: the checker for a mini, judges for any other model."""
         if self.model.mini:
-            return CheckerScorer()
+            return CheckerScorer(lambda name, make: self.store.table([name, self._looks], make))
         from originals.judges import JudgeScorer  # loads networks of transformers
 
         return JudgeScorer(self._judges)
