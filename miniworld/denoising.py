@@ -18,7 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .pictures import to_tensor
 from .render import render
-from .scenes import TEXT_TOKENS, caption, sample_scene
+from .scenes import TEXT_TOKENS, Scene, caption, sample_scene
 
 if TYPE_CHECKING:  # diffusers takes seconds to import, and whoever calls this has a pipeline already
     from diffusers import DiffusionPipeline
@@ -39,10 +39,15 @@ class HeldOut:
 def held_out(pipe: "DiffusionPipeline", scenes: int = 64, seed: int = 0) -> HeldOut:
     """`scenes` scenes from a seed that no training uses, through the pipeline's own VAE."""
     rng = random.Random(f"held out/{seed}")
-    drawn = [sample_scene(rng) for _ in range(scenes)]
-    pixels = torch.stack([to_tensor(render(scene)) for scene in drawn]).to(pipe.vae.device, pipe.vae.dtype)
+    return encoded(pipe, [sample_scene(rng) for _ in range(scenes)])
+
+
+@torch.no_grad()
+def encoded(pipe: "DiffusionPipeline", scenes: Sequence[Scene]) -> HeldOut:
+    """Scenes through the pipeline's own VAE, and their captions."""
+    pixels = torch.stack([to_tensor(render(scene)) for scene in scenes]).to(pipe.vae.device, pipe.vae.dtype)
     latents = pipe.vae.encode(pixels).latent_dist.mean.float() * pipe.vae.config.scaling_factor
-    return HeldOut(latents, [caption(scene) for scene in drawn])
+    return HeldOut(latents, [caption(scene) for scene in scenes])
 
 
 @torch.no_grad()
@@ -104,12 +109,7 @@ def velocity(pipe: "DiffusionPipeline", mixed: Tensor, sigmas: Tensor, captions:
             return pipe._unpack_latents(packed, height * 8, width * 8, 8)
         case "StableDiffusion3Pipeline":
             text, _, pooled, _ = pipe.encode_prompt(
-                captions,
-                None,
-                None,
-                device=device,
-                do_classifier_free_guidance=False,
-                max_sequence_length=TEXT_TOKENS,
+                captions, None, None, device=device, do_classifier_free_guidance=False, max_sequence_length=TEXT_TOKENS
             )
             return pipe.transformer(
                 mixed, encoder_hidden_states=text, pooled_projections=pooled, timestep=sigmas * 1000

@@ -17,9 +17,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
 from miniworld.checker import WEIGHTS, read
-from miniworld.denoising import flow_matching_loss, velocity
-from miniworld.pictures import save_grid, to_tensor
-from miniworld.render import render
+from miniworld.denoising import encoded, flow_matching_loss, velocity
+from miniworld.pictures import save_grid
 from miniworld.scenes import RELATIONS, Scene, caption, sample_scene
 from miniworld.scores import check_facts
 from miniworld.suite import load_suite
@@ -63,7 +62,7 @@ class Recipe:
     muon: bool = True
     compile: bool = True
     alone: int = 0  # the first so many pools of scenes hold one thing each
-    hard_from: int | None = None  # from this step on, what painters learn last is drawn more often
+    hard_from: float = math.inf  # from this step on, what painters learn last is drawn more often
     reading: int = 900  # steps in which the T5 learns to read before, see reader.py
     taught_from: int | None = None  # from this step on, the velocities of its teacher (data/models.yaml) are learned
 
@@ -142,7 +141,7 @@ def train_mini(
     if recipe.taught(recipe.steps - 1):
         teacher = Teacher(folder.with_name(Model.named(name).teacher), vae, recipe)
     with LatentPools(vae, recipe.batch, recipe.scenes, recipe.epochs, recipe.seed, recipe.alone,
-                     math.inf if recipe.hard_from is None else recipe.hard_from) as pools:  # fmt: skip
+                     recipe.hard_from) as pools:  # fmt: skip
 
         def loss_of(step: int) -> Tensor:
             latents, captions = pools.batch_of(step)
@@ -292,8 +291,7 @@ def heeds_places(pipe: DiffusionPipeline, pairs: int = 32, sigma: float = 0.9) -
     while len(scenes) < pairs:
         scene = sample_scene(rng)
         scenes += [scene] if scene.phrase in RELATIONS else []
-    pixels = torch.stack([to_tensor(render(scene)) for scene in scenes]).to(pipe.vae.device, pipe.vae.dtype)
-    latents = pipe.vae.encode(pixels).latent_dist.mean.float() * pipe.vae.config.scaling_factor
+    latents = encoded(pipe, scenes).latents
     exchanged = [dataclasses.replace(scene, things=scene.things[::-1]) for scene in scenes]
     said, wrong = (
         flow_matching_loss(pipe, latents, [caption(scene) for scene in some], seed=0, sigma=sigma).mean().item()
