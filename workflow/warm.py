@@ -18,6 +18,7 @@ from contextlib import contextmanager
 
 FOLDER = "PAINTERS_WARM"  # in the environment: where the socket of the process is, and its kernel
 START = [sys.executable, "-I", "-S", __file__]  # what starts a program: add the name of its module and its arguments
+KERNEL = "ipykernel_launcher"
 
 
 def start_program(module: str, *arguments: str) -> None:
@@ -51,7 +52,7 @@ def warm() -> Iterator[None]:
     with TemporaryDirectory() as folder:
         os.makedirs(f"{folder}/kernels/python3")
         with open(f"{folder}/kernels/python3/kernel.json", "w") as file:
-            kernel = [*START, "ipykernel_launcher", "-f", "{connection_file}"]
+            kernel = [*START, KERNEL, "-f", "{connection_file}"]
             json.dump({"argv": kernel, "display_name": "Python 3", "language": "python"}, file)
         with socket.socket(socket.AF_UNIX) as door:
             door.bind(f"{folder}/socket")
@@ -90,7 +91,7 @@ def serve(door: socket.socket, parent: int) -> None:
 
 
 def import_all() -> None:
-    """Import what runs jobs and kernels, and what the notebooks import."""
+    """Import what runs jobs and kernels, and what the notebooks import: as in a kernel, so for matplotlib and tqdm."""
     import ast
     from importlib import import_module
 
@@ -98,9 +99,9 @@ def import_all() -> None:
 
     from painters_utils.paths import NOTEBOOKS
 
-    # As in a kernel: matplotlib reads it when it is imported.
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
-    modules = {"ipykernel.kernelapp", "workflow.execute", "workflow.page.build"}
+    import_module("ipykernel.kernelapp")  # from then on tqdm's bars are Jupyter's
+    modules = {"workflow.execute", "workflow.page.build"}
     for path in NOTEBOOKS.glob("*.ipynb"):
         for cell in nbformat.read(path, as_version=4).cells:
             for line in ast.walk(ast.parse(cell.source)) if cell.cell_type == "code" else ():
@@ -110,6 +111,17 @@ def import_all() -> None:
                     modules.add(str(line.module))
     for module in sorted(modules):
         import_module(module)
+
+
+def bars_of_a_terminal() -> None:
+    """Let what has imported Jupyter's progress bars show those of a terminal."""
+    import tqdm
+    import tqdm.auto
+
+    jupyters = tqdm.auto.tqdm
+    for module in list(sys.modules.values()):
+        if vars(module).get("tqdm") is jupyters:
+            vars(module)["tqdm"] = tqdm.tqdm
 
 
 def run_wish(line: socket.socket) -> None:
@@ -135,6 +147,8 @@ def run_wish(line: socket.socket) -> None:
     os.environ.update(wish["environment"])
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
     threading.Thread(target=lambda: (line.recv(1), os._exit(1)), daemon=True).start()  # who asked has ended
+    if wish["module"] != KERNEL:
+        bars_of_a_terminal()
     sys.argv = [wish["module"], *wish["arguments"]]
     sys.modules.pop(wish["module"], None)  # it runs as __main__
     status = 0

@@ -92,9 +92,9 @@ class Recipe:
 # the guided velocity, in which what the caption changes is the larger part; so FLUX mini needs no guidance, as
 # FLUX.1-schnell and dev, distilled too, need none. AuraFlow mini learned little in this way.
 RECIPES = {
-    "flux-mini": Recipe(steps=11700, taught_from=5150, hard_from=9600, noise=1.5),
+    "flux-mini": Recipe(steps=14500, taught_from=5150, hard_from=9600, noise=1.5),
     "sd3-mini": Recipe(steps=6800, hard_from=5200),
-    "auraflow-mini": Recipe(steps=12400, alone=1, hard_from=10000, noise=1.5),
+    "auraflow-mini": Recipe(steps=14600, alone=1, hard_from=10000, noise=1.5),
 }
 
 

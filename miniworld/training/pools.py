@@ -72,13 +72,14 @@ def paint_scenes(seed: str, count: int, kind: str = "any") -> tuple[np.ndarray, 
 def sample_hard_scene(rng: random.Random) -> Scene:
     """A training scene, most often one of those that painters learn last.
 
-    These are things beside each other, hats and sunglasses, several things, and things in their own colours, of which
-    a caption says the least.
+    These are hats and sunglasses, in every second scene; things beside each other, several things, and things in their
+    own colours, of which a caption says the least.
     """
     while True:
         scene = sample_scene(rng, natural=rng.choice((0.15, 0.7)))
         worn = any(thing.hat or thing.sunglasses for thing in scene.things)
-        if worn or scene.phrase in RELATIONS or rng.random() < (0.4 if len(scene.things) > 2 else 0.2):
+        kept = 0.5 if scene.phrase in RELATIONS else 0.25 if len(scene.things) > 2 else 0.1
+        if worn or rng.random() < kept:
             return scene
 
 

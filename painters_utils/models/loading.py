@@ -14,6 +14,7 @@ from originals.skeleton import check_supported
 from painters_utils.errors import InputError
 
 from .model import Model
+from .quick import quicken
 
 diffusers_logging.set_verbosity_error()
 
@@ -49,6 +50,7 @@ def load_pipeline(model: Model | str, **loading: Any) -> DiffusionPipeline:
         pipe.set_progress_bar_config(disable=True)
         if model.mini:
             pipe.vae.to(memory_format=torch.channels_last)  # a processor's convolutions are faster so
+            quicken(pipe.transformer)
         if not model.mini and hasattr(getattr(pipe, "vae", None), "enable_slicing"):
             pipe.vae.enable_slicing()  # large pictures are decoded one at a time
         if how.offload == "model":

@@ -172,17 +172,20 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_page(checkout, ma
         ("nothing, but asked to stop", "stopped; the same command goes on where it was"),
     ):
         kernel = at_work(process := make_report(out), out)
-        family = [kernel, kernel.parent(), kernel.parent().parent()]
-        assert family[2].parent().pid == process.pid, "kernel, papermill, Snakemake and the run: nothing in between"
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert kernel in family
         if victim.startswith("nothing"):
             process.send_signal(signal.SIGINT)
+        elif victim == "kernel":
+            kernel.kill()
         else:
-            family[["kernel", "papermill", "Snakemake"].index(victim)].kill()
+            called = {"papermill": "workflow.execute", "Snakemake": "snakemake"}[victim]
+            next(each for each in family if called in each.cmdline()).kill()
         _, errors = process.communicate(timeout=LONG)
         assert process.returncode == 1, victim
         assert message in errors.splitlines()[-1] or victim == "kernel" and message in errors, errors
         gone, alive = psutil.wait_procs(family, timeout=0 if victim.startswith("nothing") else LONG)
-        assert not alive, victim
+        assert all(each.status() == psutil.STATUS_ZOMBIE for each in alive), victim  # only to be buried
 
     kernel = at_work(first := make_report(out), out)
     second = make_report(out)

@@ -1,0 +1,56 @@
+"""Matrix products at the processor's own speed.
+
+PyTorch hands products of float32 numbers to MKL, which on AMD's processors takes half of what they can do. oneDNN,
+which PyTorch holds as well and uses for convolutions, takes all of it, and applies a GELU on the way. Numbers differ
+in their last digit, as they do between any two processors.
+"""
+
+from typing import Any
+
+import torch
+from diffusers.models.activations import GELU
+from torch import Tensor, nn
+
+
+class QuickLinear(nn.Linear):
+    """A linear layer whose products, and the activation after it if it has one, oneDNN computes."""
+
+    activation = "none"  # or "gelu"
+    form = ""  # of the activation: "tanh" or "none"
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.is_cpu and input.dtype == self.weight.dtype == torch.float32 and not torch.is_grad_enabled():
+            args: Any = (input, self.weight, self.bias, self.activation, [], self.form)
+            return torch.ops.mkldnn._linear_pointwise(*args)
+        output = super().forward(input)
+        return output if self.activation == "none" else nn.functional.gelu(output, approximate=self.form)
+
+
+class QuickGELU(GELU):
+    """A feed-forward network's first layer, which applies the activation itself."""
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        return self.proj(hidden_states)
+
+
+def quicken(module: nn.Module) -> nn.Module:
+    """Let a module's linear layers run in oneDNN where it can; returns the module, whose weights stay as they are."""
+    if not torch.backends.mkldnn.is_available():
+        return module
+    part: Any  # it has the attributes that its class says
+    for part in module.modules():
+        if type(part) is nn.Linear:
+            part.__class__ = QuickLinear
+    for part in list(module.modules()):
+        if type(part) is GELU:  # the first layer of a feed-forward network
+            _join(part.proj, part.approximate)
+            part.__class__ = QuickGELU
+        elif isinstance(getattr(part, "act_mlp", None), nn.GELU):  # one of FLUX's single blocks
+            _join(part.proj_mlp, part.act_mlp.approximate)
+            part.act_mlp = nn.Identity()
+    return module
+
+
+def _join(linear: QuickLinear, form: str) -> None:
+    """Let a linear layer apply the GELU that comes after it."""
+    linear.activation, linear.form = "gelu", form
