@@ -94,7 +94,7 @@ class Recipe:
 RECIPES = {
     "flux-mini": Recipe(steps=14500, taught_from=5150, hard_from=9600, noise=1.5),
     "sd3-mini": Recipe(steps=6800, hard_from=5200),
-    "auraflow-mini": Recipe(steps=14600, alone=1, hard_from=10000, noise=1.5),
+    "auraflow-mini": Recipe(steps=15900, alone=1, hard_from=10000, noise=1.5),
 }
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
+from itertools import groupby
 
 from painters_utils.engine.describe import describe, short
 from painters_utils.engine.orders import Order
@@ -10,6 +11,8 @@ from painters_utils.engine.orders import Order
 TILE, PITCH = 22, 26  # px: a layer, and from one layer to the next
 WIDE = 900  # px that a page has; a longer order has smaller tiles
 TALL = 8  # layers of a group above each other; more stand in further columns
+LOOPS = 3  # of a group that are drawn one by one
+SAID = 2  # columns that the number of more loops takes
 LETTER = 6.4  # px that a letter takes, at most
 COLOURS = {"ink": "#22252b", "soft": "#5f6570", "accent": "#0b5fa5", "second": "#b8640a"}
 
@@ -33,19 +36,19 @@ def order_svg(orders: Mapping[str, Order], depth: int) -> Drawing:
     """Which layer runs when, in a stack of `depth`: a row for each order, under its name, which may be "".
 
     Time runs from left to right. Layers that run in parallel share a frame. The later a layer stands in the stack, the
-    darker its tile.
+    darker its tile. A group that runs more than LOOPS times over is drawn once, with the number of times behind it.
     """
-    steps = {name: [columns_of(step) for step in order] for name, order in orders.items()}
-    longest = max(sum(map(len, row)) for row in steps.values())
+    steps = {name: times_over(order) for name, order in orders.items()}
+    longest = max(sum(len(columns) + SAID * (times > 1) for columns, times in row) for row in steps.values())
     left = max(LETTER * len(name) + 12 if name else 4 for name in orders)
     pitch = round(min(PITCH, (WIDE - left) / longest), 1)
     side = round(pitch * TILE / PITCH, 1)
     edge = (pitch - side) / 2
     names, frames, tiles, numbers, top = [], [], [], [], 4.0
     for name, row in steps.items():
-        tallest, x = max(len(columns[0]) for columns in row), left
+        tallest, x = max(len(columns[0]) for columns, _ in row), left
         names.append(text(4, top + tallest * pitch / 2 - 2, name) if name else "")
-        for columns in row:
+        for columns, times in row:
             first = top + (tallest - len(columns[0])) * pitch / 2
             if len(columns[0]) > 1:
                 frames.append(tile(x - edge, first - edge, pitch * len(columns), pitch * len(columns[0])))
@@ -55,6 +58,9 @@ def order_svg(orders: Mapping[str, Order], depth: int) -> Drawing:
                     tiles.append(tile(x, y, side, side, f' fill-opacity="{shade:.2f}"'))
                     numbers.append(text(x + side / 2, y + side / 2, layer))
                 x += pitch
+            if times > 1:
+                names.append(text(x + 4, top + tallest * pitch / 2 - 2, f"× {times}"))
+                x += SAID * pitch
         top += pitch * tallest + 4
     parts = (
         group(names, "fill", "ink", 'font-size="12" dominant-baseline="central"'),
@@ -69,6 +75,15 @@ def order_svg(orders: Mapping[str, Order], depth: int) -> Drawing:
     )
     alt = "; ".join(f"{name}: {describe(order, depth)}".removeprefix(": ") for name, order in orders.items())
     return drawing(parts, left + pitch * longest + 2, top, alt)
+
+
+def times_over(order: Order) -> list[tuple[list[list[int]], int]]:
+    """An order's steps as columns of layers, and how often each runs one after the other if that is not drawn out."""
+    row: list[tuple[list[list[int]], int]] = []
+    for step, same in groupby(order):
+        columns, times = columns_of(step), len(list(same))
+        row += [(columns, times)] if isinstance(step, list) and times > LOOPS else [(columns, 1)] * times
+    return row
 
 
 def columns_of(step: int | list[int]) -> list[list[int]]:
