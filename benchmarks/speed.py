@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from painters_utils.models.loading import load_pipeline
 from painters_utils.models.model import Model, model_table
-from painters_utils.models.quick import quicken
+from painters_utils.models.quick import FLOP, quicken
 
 from .timing import DEVICE, Found, command, ratio, take_turns
 
@@ -35,9 +35,7 @@ def measure(
             named = Model.named(name, steps=steps or None, dtype=dtype)
             pipe, call = load_pipeline(named), named.call
             paint = lambda: pipe([PROMPT] * pictures, generator=torch.Generator().manual_seed(0), **call)  # noqa: B023, E731
-            with FlopCounterMode(
-                display=False, custom_mapping={torch.ops.mkldnn._linear_pointwise: linear_flop}
-            ) as counter:
+            with FlopCounterMode(display=False, custom_mapping=FLOP) as counter:
                 paint()
             plain = quicken(nn.Linear(SIDE, SIDE, bias=False, device=DEVICE, dtype=getattr(torch, dtype)))
             given = torch.randn(SIDE, SIDE, device=DEVICE, dtype=getattr(torch, dtype))
@@ -49,11 +47,6 @@ def measure(
             what = f"{name}, {label}: share of the rate of plain matrix products"
             rows.append(ratio(f"{name} {label}", what, 100 * rate / ceiling, None, note, "%"))
     return rows, []
-
-
-def linear_flop(given: torch.Size, weight: torch.Size, *_: object, **__: object) -> int:
-    """Of a linear layer in oneDNN, which torch's counter does not know."""
-    return 2 * given.numel() * weight[0]
 
 
 if __name__ == "__main__":

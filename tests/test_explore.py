@@ -1,14 +1,11 @@
 """The notebook to play with: every choice paints a picture, and what cannot be painted is said in words."""
 
-import json
-import subprocess
-import sys
-
 import pytest
 from notebook_cells import run_cells
 
 from painters_utils.errors import InputError
-from painters_utils.paths import NOTEBOOKS, ROOT
+from painters_utils.paths import NOTEBOOKS
+from workflow.execute import execute_notebook
 
 NOTEBOOK = NOTEBOOKS / "16_explore.ipynb"
 PROMPT = "a green balloon on a gray background"
@@ -47,14 +44,11 @@ def test_a_new_band_is_a_new_picture(lab):
     ("choice", "word"),
     [({"prompt": "a <b>zebra</b>"}, "words that a mini does not know"), ({"band": (0, 23)}, "leaves no layer")],
 )
-def test_what_cannot_be_painted_is_said_in_words(lab, monkeypatch, choice, word):
-    said = []
-    monkeypatch.setitem(lab, "say", said.append)
-    lab["show_choice"](**CHOICE | choice, strategy="skip")
-    assert len(said) == 1 and word in said[0]
-    said.clear()
-    lab["show_choice"](**CHOICE, strategy="skip")
-    assert "skipped" in said[0]
+def test_what_cannot_be_painted_is_said_in_words(lab, choice, word):
+    [said] = lab["show_choice"](**CHOICE | choice, strategy="skip")
+    assert word in said.value
+    pictures, words, *scores = lab["show_choice"](**CHOICE, strategy="skip")
+    assert len(pictures.children) == 2 and "skipped" in words.value and len(scores) > 2
 
 
 def test_the_widgets_follow_the_stack(lab):
@@ -62,6 +56,7 @@ def test_the_widgets_follow_the_stack(lab):
     assert choices["band"].max == 23
     assert choices["stack"].value == "transformer_blocks"
     choices["strategy"].value = "reverse"
+    assert "reverse" in lab["shown"].children[0].children[1].children[0].value
     assert {name: widget.value for name, widget in choices.items()} == CHOICE | {
         "strategy": "reverse", "band": (8, 12),
     }  # fmt: skip
@@ -69,11 +64,8 @@ def test_the_widgets_follow_the_stack(lab):
 
 @pytest.mark.slow
 def test_the_notebook_runs_as_it_is(tmp_path):
-    """In a process of its own: widgets that other tests left in this one can make papermill wait for ever."""
     given = {"models": ["sd3-mini"], "prompts": [PROMPT], "steps": 1, "out": str(tmp_path)}
-    parameters = [word for name, value in given.items() for word in ("-p", f"{name}={json.dumps(value)}")]
-    command = [sys.executable, "-m", "workflow.execute", NOTEBOOK.stem, "--target", tmp_path / "done.ipynb"]
-    subprocess.run([*command, *parameters], check=True, timeout=300, cwd=ROOT)
+    execute_notebook(NOTEBOOK, tmp_path / "done.ipynb", given)
     assert "widget-view" in (tmp_path / "done.ipynb").read_text()
 
 

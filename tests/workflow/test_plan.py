@@ -17,6 +17,7 @@ from originals import machine
 from originals.skeleton import parameters
 from painters_utils import Model, load_pipeline
 from painters_utils.errors import InputError
+from painters_utils.models.quick import FLOP
 from workflow import plan, run
 from workflow.config import load_study
 from workflow.flop import count_flop
@@ -120,7 +121,7 @@ def test_the_work_that_is_counted_is_the_work_that_is_done(name, text):
     model = Model.named(name, steps=1)
     pipe = load_pipeline(model)
     call = dict(model.call) | {key: 0.0 for key in ("guidance_scale",) if key in model.call}
-    done = FlopCounterMode(display=False)
+    done = FlopCounterMode(display=False, custom_mapping=FLOP)
     hooks = [
         pipe.transformer.register_forward_pre_hook(lambda *_: done.__enter__() and None),
         pipe.transformer.register_forward_hook(lambda *_: done.__exit__(None, None, None)),
