@@ -15,7 +15,7 @@ from painters_utils.files import write_whole
 
 from .checkpoint import load_checkpoint, save_checkpoint
 
-LOG_EVERY = 20  # steps
+LOG_EVERY = 40  # steps
 
 
 @dataclass

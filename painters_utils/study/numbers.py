@@ -56,5 +56,5 @@ def save_strips(out: str | Path, notebook: str, strips: Mapping[str, Sequence[Im
             small = picture.resize((width, height), Image.Resampling.LANCZOS)
             strip.paste(small, (i % STRIP * width, i // STRIP * height))
         names[name] = f"{number:02}.webp"
-        strip.save(folder / names[name], quality=80, method=6)
+        strip.save(folder / names[name], quality=60, method=6)
     (folder / "names.json").write_text(json.dumps(names, ensure_ascii=False))
