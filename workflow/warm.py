@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 FOLDER = "PAINTERS_WARM"  # in the environment: where the socket of the process is, and its kernel
 START = [sys.executable, "-I", "-S", __file__]  # what starts a program: add the name of its module and its arguments
@@ -72,8 +73,8 @@ def warm() -> Iterator[None]:
                 os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def serve(door: socket.socket, parent: int) -> None:
-    """Import what notebooks and jobs need, then fork for whoever asks. Returns in the fork only, with nothing to do."""
+def serve(door: socket.socket, parent: int) -> NoReturn:
+    """Import what notebooks and jobs need, then fork for whoever asks, until `parent` or a signal ends it."""
     import gc
 
     from .processes import end_with
@@ -124,7 +125,7 @@ def bars_of_a_terminal() -> None:
             vars(module)["tqdm"] = tqdm.tqdm
 
 
-def run_wish(line: socket.socket) -> None:
+def run_wish(line: socket.socket) -> NoReturn:
     """Run a program as if Python had been started for it; tell its exit status on the line, and end."""
     import atexit
     import runpy
