@@ -29,7 +29,8 @@ SURE = 0.5  # a centre below this is none
 
 
 class Checker(nn.Module):
-    """Pictures (B, 3, SIDE, SIDE) in [-1, 1] → cells (B, numbers, 12, 12), background (B, 7), pattern (B, 4)."""
+    """Pictures (B, 3, SIDE, SIDE) in [-1, 1] → cells (B, numbers, 12, 12), background (B, 7), pattern (B, 4) and
+    their `summary`."""
 
     def __init__(self, width: int = 32) -> None:
         super().__init__()
@@ -42,11 +43,12 @@ class Checker(nn.Module):
         self.whole = nn.Linear(6 * w, len(BACKGROUNDS) + len(PATTERNS))
         nn.init.constant_(self.cells[-1].bias[0], -4.0)  # centres are rare
 
-    def forward(self, pictures: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    def forward(self, pictures: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor, Tensor]:
         features = self.features(pictures)
+        summary = self.summary(features)
         cells = self.cells(features).split([n for _, n in HEADS], dim=1)
-        background, pattern = self.whole(self.summary(features)).split([len(BACKGROUNDS), len(PATTERNS)], dim=1)
-        return dict(zip([name for name, _ in HEADS], cells, strict=True)), background, pattern
+        background, pattern = self.whole(summary).split([len(BACKGROUNDS), len(PATTERNS)], dim=1)
+        return dict(zip([name for name, _ in HEADS], cells, strict=True)), background, pattern, summary
 
     @staticmethod
     def summary(features: Tensor) -> Tensor:
@@ -91,16 +93,30 @@ def as_batch(pictures: Sequence[Image.Image]) -> Tensor:
     return torch.stack([to_tensor(picture) for picture in pictures])
 
 
-@torch.inference_mode()
 def read(pictures: Sequence[Image.Image], checker: Checker | None = None, batch: int = 64) -> list[Scene]:
     """What each picture shows, as a `Scene`: objects (surest first) with place, colour and accessories; background.
 
     Raises `InputError` for pictures of another size or mode.
     """
+    return look(pictures, checker, batch)[0]
+
+
+def features(pictures: Sequence[Image.Image], checker: Checker | None = None, batch: int = 64) -> Tensor:
+    """The checker's own summary of each picture, (B, 192): the space in which `scores.kernel_distance` compares."""
+    return look(pictures, checker, batch)[1]
+
+
+@torch.inference_mode()
+def look(
+    pictures: Sequence[Image.Image], checker: Checker | None = None, batch: int = 64
+) -> tuple[list[Scene], Tensor]:
+    """`read` and `features` of pictures in one go."""
     checker = checker or load_checker()
     scenes: list[Scene] = []
+    summaries = []
     for part in as_batch(pictures).split(batch):
-        cells, background, pattern = checker(part)
+        cells, background, pattern, summary = checker(part)
+        summaries.append(summary)
         heat = cells["centre"].sigmoid()
         # Of neighbouring cells only the surest is a centre: two objects are never closer than a third of the canvas.
         peaks = (heat == nn.functional.max_pool2d(heat, 5, stride=1, padding=2)) & (heat > SURE)
@@ -110,7 +126,7 @@ def read(pictures: Sequence[Image.Image], checker: Checker | None = None, batch:
             scenes.append(
                 Scene(tuple(things), BACKGROUNDS[int(background[i].argmax())], PATTERNS[int(pattern[i].argmax())])
             )
-    return scenes
+    return scenes, torch.cat(summaries)
 
 
 def _thing(cells: dict[str, Tensor], i: int, y: int, x: int) -> Thing:
@@ -126,10 +142,3 @@ def _thing(cells: dict[str, Tensor], i: int, y: int, x: int) -> Thing:
         kind, x=(x + 0.5 + dx) * scale, y=(y + 0.5 + dy) * scale,
         size=cells["size"][i, 0, y, x].item(), **colour,
     )  # fmt: skip
-
-
-@torch.inference_mode()
-def features(pictures: Sequence[Image.Image], checker: Checker | None = None, batch: int = 64) -> Tensor:
-    """The checker's own summary of each picture, (B, 192): the space in which `scores.kernel_distance` compares."""
-    checker = checker or load_checker()
-    return torch.cat([checker.summary(checker.features(part)) for part in as_batch(pictures).split(batch)])

@@ -67,13 +67,13 @@ def denoising_loss(
 
 
 def flow_matching_loss(
-    pipe: "DiffusionPipeline", latents: Tensor, captions: list[str], seed: int, sigma: float | None = None,
+    pipe: "DiffusionPipeline", latents: Tensor, captions: list[str], seed: int, sigma: float | Tensor | None = None,
     target: Velocity | None = None, noisiness: float = 0.0,
 ) -> Tensor:  # fmt: skip
     """The loss of each picture of a batch: latents (B, 8, h, w) and their captions; returns (B,).
 
-    The mean square error of the velocity noise - latents at (1 - σ) latents + σ noise, σ logit-normal around
-    `noisiness` (Esser et al. 2024, section 3.1) unless given; or of what `target`, a teacher, predicts there.
+    The mean square error of the velocity noise - latents at (1 - σ) latents + σ noise, or of what `target`, a teacher,
+    predicts there. σ is `sigma`, a number or (B,), or else logit-normal around `noisiness` (Esser et al. 2024, 3.1).
     Noise and σ are drawn on the CPU from `seed`.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -81,7 +81,7 @@ def flow_matching_loss(
     if sigma is None:
         sigmas = (torch.randn(len(latents), generator=generator) + noisiness).sigmoid().to(latents.device)
     else:
-        sigmas = torch.full((len(latents),), sigma, device=latents.device)
+        sigmas = torch.as_tensor(sigma, dtype=torch.float32).expand(len(latents)).to(latents.device)
     mixed = torch.lerp(latents, noise, sigmas[:, None, None, None])
     with for_learning(latents.device) if torch.is_grad_enabled() else nullcontext():
         predicted = velocity(pipe, mixed, sigmas, captions)

@@ -13,6 +13,7 @@ from painters_utils.errors import InputError, unknown
 from painters_utils.paths import DATA, ROOT
 
 NEAR_BEST = 0.02  # of the strict score: what fewer steps may cost
+LEAST_STEPS = 4  # FLUX.1-schnell's number; with fewer, nothing can be said of the first, middle and last steps
 CHECKER = DATA / "checker" / "metrics.json"
 
 
@@ -41,9 +42,9 @@ def mini_scores(name: str) -> dict:
 
 
 def fewest_steps(name: str) -> int:
-    """The fewest steps with which the mini scores within NEAR_BEST of its best."""
-    curve = mini_scores(name)["by steps"]
-    return min(int(steps) for steps, score in curve.items() if score["below best"]["mean"] <= NEAR_BEST)
+    """The fewest steps, LEAST_STEPS at least, with which the mini scores within NEAR_BEST of its best."""
+    below = {int(steps): score["below best"]["mean"] for steps, score in mini_scores(name)["by steps"].items()}
+    return min(steps for steps, mean in below.items() if steps >= LEAST_STEPS and mean <= NEAR_BEST)
 
 
 def measured_minis() -> list[str]:

@@ -17,7 +17,7 @@ from scipy.optimize import linear_sum_assignment
 
 from painters_utils.errors import InputError
 
-from .checker import features, read
+from .checker import features
 from .grammar import Request, Wish, parse
 from .pictures import correlation
 from .render import layout_box, render
@@ -141,20 +141,21 @@ def sprite_likeness(picture: Image.Image, found: Scene) -> float:
 
 
 def score_pictures(
-    prompts: Sequence[str], pictures: Sequence[Image.Image], before: Sequence[Image.Image]
+    prompts: Sequence[str], pictures: Sequence[Image.Image], seen: Sequence[Scene], before: Sequence[Scene]
 ) -> pd.DataFrame:
-    """Everything that the checker can say of pictures and their baselines `before`, a row for each picture.
+    """Everything that can be said of pictures in which the checker has `seen` scenes, a row for each picture; `before`
+    are the scenes that it saw in their baselines.
 
     adherence, broad, fine: shares of the prompt's facts that are found. quality: likeness of what is found to its
     sprites, 0 where nothing is found. layout: agreement of the boxes with the baseline's. duplicates: things beyond
     those asked for.
     """
     rows = []
-    for prompt, picture, seen, was in zip(prompts, pictures, read(pictures), read(before), strict=True):
-        check = check_facts(prompt, seen)
+    for prompt, picture, found, was in zip(prompts, pictures, seen, before, strict=True):
+        check = check_facts(prompt, found)
         rows.append((
-            check.share(), check.share(BROAD), check.share(FINE), np.nan_to_num(sprite_likeness(picture, seen)),
-            layout_kept(was, seen), float(check.duplicates),
+            check.share(), check.share(BROAD), check.share(FINE), np.nan_to_num(sprite_likeness(picture, found)),
+            layout_kept(was, found), float(check.duplicates),
         ))  # fmt: skip
     return pd.DataFrame(rows, columns=["adherence", "broad", "fine", "quality", "layout", "duplicates"])
 
@@ -183,12 +184,6 @@ def rendered_features(scenes: int = 256) -> torch.Tensor:
     """The checker's features of `scenes` freshly rendered scenes: what painted pictures are held against."""
     rng = random.Random("real")
     return features([render(sample_scene(rng)) for _ in range(scenes)])
-
-
-def painted_distance(pictures: Sequence[Image.Image], rendered: torch.Tensor | None = None) -> float:
-    """The kernel distance of painted pictures to `rendered_features`; NaN for fewer than two pictures."""
-    rendered = rendered_features() if rendered is None else rendered
-    return kernel_distance(features(pictures), rendered) if len(pictures) > 1 else float("nan")
 
 
 def chance(prompts: Sequence[str], found: Sequence[Scene], names: Sequence[str] = BROAD + FINE) -> float:

@@ -16,6 +16,7 @@ from torch import nn
 
 from miniworld import scenes
 from miniworld.metrics import (
+    LEAST_STEPS,
     NEAR_BEST,
     checker_metrics,
     fewest_steps,
@@ -63,9 +64,10 @@ def card_text(name: str) -> str:
         depths=" and ".join(f"{depth} {short(stack)}" for stack, depth in model.depths.items()),
         parts=dict(sorted(sizes.items(), key=lambda item: -item[1])),
         teacher=Model.named(model.teacher) if model.teacher else None,
-        fewest=fewest_steps(name), near_best=NEAR_BEST, heeds=last_of(log, "heeds places"),
+        fewest=fewest_steps(name), near_best=NEAR_BEST, least_steps=LEAST_STEPS, heeds=last_of(log, "heeds places"),
         reads={name.removeprefix("reads "): last_of(log, name) for name in log if name.startswith("reads ")},
-        loss=last(log, "loss"), taught=last(log, "loss to teacher"), steps=int(log["step"].max()),
+        loss=last(log, "loss"), taught=last(log, "loss to teacher"), jumps=last(log, "loss of jumps"),
+        steps=int(log["step"].max()),
         hours=float((LOG_EVERY * recipe.batch / log["images_per_s"].dropna()).sum() / 3600),
         strips=kept_strips(name, log), looked_at=len(prompts_looked_at()), sample_prompts=SAMPLE_PROMPTS,
         suite=sum(map(len, load_suite().values())), gallery=GALLERY, log_every=LOG_EVERY, wide=WIDE,
@@ -114,11 +116,12 @@ def kept_strips(name: str, log: pd.DataFrame, work: Path = ROOT / "results/train
 def draw_training(log: pd.DataFrame, path: Path) -> None:
     """Loss (smoothed) and, where measured, the share of facts right, over the steps."""
     figure, axis = plt.subplots(figsize=(8, 2.8))
-    for key, line in (("loss", "-"), ("loss to teacher", ":")):
+    for key, line in (("loss", "-"), ("loss to teacher", ":"), ("loss of jumps", "-.")):
         if key in log:
             losses = log.dropna(subset=[key])
             axis.plot(losses["step"], losses[key].rolling(9, center=True, min_periods=1).median(), line, color=BLUE)
-    axis.set(xlabel="step", ylabel="loss (dotted: to teacher)" if "loss to teacher" in log else "loss", ylim=(0, 1.2))
+    beside = " (dotted: to teacher" * ("loss to teacher" in log) + ", dashed: of jumps" * ("loss of jumps" in log)
+    axis.set(xlabel="step", ylabel="loss" + (f"{beside})" if beside else ""), ylim=(0, 1.2))
     axis.yaxis.label.set_color(BLUE)
     if "adherence" in log:
         scored = log.dropna(subset=["adherence"])

@@ -44,7 +44,7 @@ def train_checker(
         def loss_of(step: int) -> Tensor:
             pictures, scenes = lessons.batch_of(step)
             with autocast(vae.device):
-                cells, background, pattern = checker(pictures)
+                cells, background, pattern, _ = checker(pictures)
             return checker_loss(cells, background, pattern, scenes)
 
         loop.run(loss_of)

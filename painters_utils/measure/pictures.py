@@ -1,6 +1,7 @@
 """How far pictures are from their baselines, in numbers that mean something without knowing the model."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image
@@ -48,10 +49,15 @@ def frequencies_kept(before: Image.Image, after: Image.Image) -> tuple[float, fl
     """
     if before.size != after.size or before.mode != after.mode:
         raise InputError(f"pictures of {before.mode} {before.size} and {after.mode} {after.size} cannot be compared")
-    shrunk = [picture.copy() for picture in (before, after)]
-    for picture in shrunk:
-        picture.thumbnail((LARGEST, LARGEST))
-    one, two = (np.asarray(picture, float) for picture in shrunk)
-    sigma = (BLUR * one.shape[1],) * 2 + (0,)
-    low = [gaussian_filter(x, sigma) for x in (one, two)]
-    return correlation(*low), correlation(one - low[0], two - low[1])
+    (coarse, fine), (coarse_after, fine_after) = (_parts(p.mode, p.size, p.tobytes()) for p in (before, after))
+    return correlation(coarse, coarse_after), correlation(fine, fine_after)
+
+
+@lru_cache(256)  # many variants are held against one baseline
+def _parts(mode: str, size: tuple[int, int], pixels: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """A picture's coarse part and its fine part."""
+    picture = Image.frombytes(mode, size, pixels)
+    picture.thumbnail((LARGEST, LARGEST))
+    whole = np.asarray(picture, float)
+    coarse = gaussian_filter(whole, (BLUR * whole.shape[1],) * 2 + (0,))
+    return coarse, whole - coarse

@@ -8,12 +8,13 @@ import pandas as pd
 import torch
 from diffusers import DiffusionPipeline
 
-from miniworld.checker import WEIGHTS
+from miniworld.checker import WEIGHTS, look, read
 from miniworld.denoising import denoising_loss, held_out
 from miniworld.grammar import imagine
 from miniworld.pictures import correlation
 from miniworld.render import render
-from miniworld.scores import painted_distance, rendered_features, score_pictures
+from miniworld.scenes import Scene
+from miniworld.scores import kernel_distance, rendered_features, score_pictures
 from miniworld.suite import load_suite
 from painters_utils.errors import InputError
 from painters_utils.files import file_digest
@@ -34,6 +35,7 @@ class CheckerScorer:
     ) -> None:
         """`kept(name, make)` gives what `make` made in an earlier run; without it everything is made anew."""
         self._kept = kept
+        self._before: tuple[Sequence[Picture], Sequence[Scene]] = (), ()
 
     @cached_property
     def _rendered(self) -> torch.Tensor:
@@ -48,8 +50,13 @@ class CheckerScorer:
 
     def score(self, prompts: Sequence[str], pictures: Sequence[Picture], before: Sequence[Picture]) -> pd.DataFrame:
         """A row for each picture: its scores and surplus things, and the distance of all pictures to rendered ones."""
-        table = score_pictures(prompts, [p.image for p in pictures], [p.image for p in before])
-        return table.assign(distance=painted_distance([p.image for p in pictures if p.finite], self._rendered))
+        images = [picture.image for picture in pictures]
+        seen, features = look(images)
+        if before is not self._before[0]:  # all variants are held against the same pictures
+            self._before = before, read([picture.image for picture in before])
+        finite = features[[picture.finite for picture in pictures]]
+        distance = kernel_distance(finite, self._rendered) if len(finite) > 1 else float("nan")
+        return score_pictures(prompts, images, seen, self._before[1]).assign(distance=distance)
 
     def lacks(self, score: str) -> str:
         """Why it does not give a score; "" if it does."""

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from miniworld.checker import WEIGHTS
+from miniworld.checker import WEIGHTS, features, read
 from miniworld.denoising import denoising_loss, held_out
 from miniworld.render import render
 from miniworld.scenes import caption, unseen_scenes
-from miniworld.scores import painted_distance, score_pictures
+from miniworld.scores import kernel_distance, rendered_features, score_pictures
 from painters_utils.errors import InputError
 from painters_utils.files import file_digest
 from painters_utils.measure.world import CheckerScorer, Scenes, as_asked, suite_prompts
@@ -26,7 +26,8 @@ def test_the_checker_scores_what_it_reads():
     assert list(table) == [*scorer.names, "duplicates", "distance"]
     assert table["adherence"].min() > 0.8 and table["layout"].min() == pytest.approx(1)
     images = [picture.image for picture in PICTURES]
-    assert np.array_equal(table[list(scorer.names)], score_pictures(PROMPTS, images, images)[list(scorer.names)])
+    expected = score_pictures(PROMPTS, images, read(images), read(images))
+    assert np.array_equal(table[list(scorer.names)], expected[list(scorer.names)])
     assert set(scorer.overall) | set(scorer.floor_zero) <= set(scorer.names)
     assert scorer.fingerprint == file_digest(WEIGHTS)
     assert scorer.lacks("adherence") == scorer.lacks("duplicates") == ""
@@ -36,7 +37,8 @@ def test_the_checker_scores_what_it_reads():
 def test_the_distance_leaves_out_what_is_not_finite():
     broken = Picture(PROMPTS[0], 0, Image.new("RGB", (96, 96)), finite=False)
     table = CheckerScorer().score(PROMPTS, [broken, *PICTURES[1:]], PICTURES)
-    assert (table["distance"] == painted_distance([picture.image for picture in PICTURES[1:]])).all()
+    distance = kernel_distance(features([picture.image for picture in PICTURES[1:]]), rendered_features())
+    assert table["distance"].to_numpy() == pytest.approx(distance, rel=1e-4)
     assert table["adherence"][0] < table["adherence"][1:].min()
 
 
@@ -58,3 +60,11 @@ def test_the_suite_gives_so_many_prompts_of_every_task():
 def test_the_loss_on_scenes_is_the_minis_own():
     pipe = load_pipeline("sd3-mini")
     assert np.array_equal(Scenes(pipe, 2).loss(), denoising_loss(pipe, held_out(pipe, 2)))
+
+
+def test_the_baseline_is_read_anew_when_it_is_another():
+    scorer = CheckerScorer()
+    kept, lost, again = (
+        scorer.score(PROMPTS, PICTURES, before)["layout"] for before in (PICTURES, PICTURES[::-1], PICTURES)
+    )
+    assert kept.equals(again) and kept.mean() > lost.mean() + 0.2

@@ -8,7 +8,8 @@ import pytest
 import yaml
 from toy_judges import save_toy_clip, save_toy_dino
 
-from miniworld.scores import painted_distance
+from miniworld.checker import features
+from miniworld.scores import kernel_distance, rendered_features
 from painters_utils import Model, Studio, Variant, custom_variant
 from painters_utils.errors import InputError
 from painters_utils.measure.world import CheckerScorer
@@ -48,7 +49,7 @@ def test_the_untouched_order_keeps_everything(studio):
     assert summary["coarse"] == summary["detail"] == summary["layout"] == 1
     assert summary["change"] == 0
     assert summary["duplicates"] == 0
-    painted = painted_distance([picture.image for picture in studio.pictures()])
+    painted = kernel_distance(features([picture.image for picture in studio.pictures()]), rendered_features())
     assert summary["distance"] == summary["distance untouched"] == pytest.approx(painted)
 
 
