@@ -13,6 +13,7 @@ from multiprocessing import get_context
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
+import numpy as np
 import torch
 
 from painters_utils.models.model import Model
@@ -42,11 +43,17 @@ def measure(
             ways = {"one core": (1, one), "side by side": (1, one, two), "two threads": (2, one)}
             seconds = take_turns({name: partial(at_once, *way) for name, way in ways.items()}, repeats)
     twice, once = 2 * seconds["one core"] / seconds["side by side"], seconds["one core"] / seconds["two threads"]
+    points = [
+        dict(
+            panel="variants a minute by cores", line="untouched", x=cores, y=60 * cores / float(np.median(seconds[way]))
+        )
+        for cores, way in ((1, "one core"), (2, "side by side"))
+    ]
     note = f"{model}, variants of the default study painted and scored"
     return [
         ratio("cores", "work of two notebooks on two cores, relative to one on one", twice, ("≥", 1.6), note),
         ratio("threads", "work of one notebook with two threads, relative to one", once, note=note),
-    ], []
+    ], points
 
 
 def score_variant(draw: int, threads: int, *settings: str | int) -> None:

@@ -1,12 +1,13 @@
 """The originals at full size, with random weights made on the device: what every way to run their layers costs.
 
     python -m benchmarks.full_size flux              on a GPU of 80 GB, less than ten minutes; also sd3, auraflow
-    python -m benchmarks.full_size flux --width 96   the same script at toy width, on any machine
+    python -m benchmarks.full_size sd3 --pixels 256  on a processor, in 8 GB of free memory; auraflow in 16 GB
+    python -m benchmarks.full_size flux --width 96   at toy width, on any machine
     python -m benchmarks.full_size --check           the article's orders against the real configurations; no weights
 
-One denoising step and a short sampling at the article's picture size: untouched, under the identity order, with the
-middle half of every stack run in each other way, and while recording; then again with compiled blocks.
-benchmarks/results/ keeps what ran with real width.
+One denoising step and a short sampling at the article's picture size or a smaller one: untouched, under the identity
+order, with the middle half of every stack run in each other way, and while recording; on a GPU again with compiled
+blocks. benchmarks/results/ keeps what ran with real width.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from itertools import chain
 
 import numpy as np
+import psutil
 import torch
 from torch import nn
 
@@ -26,11 +28,13 @@ from painters_utils.models.model import Model
 from painters_utils.study.variants import article_variants
 from workflow.page.costs import save_costs
 
-from .originals import ORIGINALS, Original, denoising, with_random_weights
+from .originals import ORIGINALS, Original, denoising, flop_of_step, with_random_weights
+from .speed import FLOP_OF_PRODUCTS, products
 from .timing import DEVICE, Work, machine, ratio, show, take_turns
 
 STRATEGIES = ("skip", "middle_repeat", "reverse", "random_order", "parallel", "looped_parallel")
 TOY = dict(tokens=(8, 8), text=24)  # with --width
+GPU = 989e12  # operations a second, bf16, as NVIDIA gives them for an H100
 SPARE = 2 * 2**30  # bytes for what is in flight inside one block, and for the libraries
 Way = Callable[[Work], Work]  # to run the layers: it lays an order or a recorder over a piece of work
 
@@ -39,16 +43,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=list(ORIGINALS), help=", ".join(ORIGINALS))
     parser.add_argument("--width", type=int, help="channels of a toy, a multiple of 32 (default: the real width)")
-    parser.add_argument("--steps", type=int, default=4, help="denoising steps of the sampling (default %(default)s)")
+    parser.add_argument("--pixels", type=int, help="side of the picture, a multiple of 16 (default: the article's)")
+    parser.add_argument("--steps", type=int, default=4 if DEVICE == "cuda" else 0,
+                        help="denoising steps of the sampling, 0: none (default %(default)s)")  # fmt: skip
     parser.add_argument("--repeats", type=int, default=5, help="repetitions of each (default %(default)s)")
-    parser.add_argument("--minutes", type=float, default=1.5, help="begin no repetition after (default %(default)s)")
-    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, help="compiled blocks too")
+    parser.add_argument("--minutes", type=float, default=1.5 if DEVICE == "cuda" else 4,
+                        help="begin no repetition after (default %(default)s)")  # fmt: skip
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=DEVICE == "cuda",
+                        help="compiled blocks too (default: on a GPU)")  # fmt: skip
     parser.add_argument("--check", action="store_true", help="only check the article's orders")
     options = parser.parse_args()
     try:
         for name in options.models:
             if name not in ORIGINALS:
                 raise InputError(f"model {name!r} is none of {', '.join(ORIGINALS)}")
+            if options.pixels is not None and (options.pixels < 16 or options.pixels % 16):
+                raise InputError(f"a side of {options.pixels} px does not fit the patches: give a multiple of 16")
             count = check_orders(ORIGINALS[name])
             print(f"{ORIGINALS[name].title}: {count} orders of the article fit the real configuration", flush=True)
         if not options.check:
@@ -69,19 +79,22 @@ def check_orders(original: Original) -> int:
 
 def measure(name: str, options: argparse.Namespace) -> None:
     """Time one model, print its table, and keep it if it has its real width."""
-    original, toy = ORIGINALS[name], TOY if options.width else {}
+    original, size = ORIGINALS[name], TOY if options.width else {}
+    if options.pixels and not options.width:
+        size = dict(tokens=(options.pixels // 16, options.pixels // 16))
     transformer = original.build(options.width)
-    need = bytes_needed(original, transformer, **toy)
-    if DEVICE == "cuda" and need > (free := torch.cuda.mem_get_info()[0]):
-        raise InputError(f"{original.title} needs {need / 2**30:.0f} GiB, {free / 2**30:.0f} are free on the GPU")
-    if DEVICE == "cpu" and not options.width:
-        raise InputError("there is no GPU here: give --width 96 for a toy of the same depth")
+    need, free = bytes_needed(original, transformer, **size), free_bytes()
+    if need > free:
+        raise InputError(f"{original.title} needs {need / 2**30:.0f} GiB, {free / 2**30:.0f} are free here: give "
+                         "--pixels 256 for smaller pictures, or --width 96 for a toy of that depth")  # fmt: skip
     with_random_weights(transformer)
-    rows = part(original, transformer, options, toy)
+    rows = part(original, transformer, options, size)
     if options.compile:
         for block in chain(*find_stacks(transformer).values()):
             block.compile()  # as `compile_repeated_blocks()` does, which knows FLUX's blocks but not the others'
-        rows += part(original, transformer, options, toy, " (compiled blocks)")
+        rows += part(original, transformer, options, size, " (compiled blocks)")
+    if not options.width:
+        rows += rates(original, transformer, size)
     print(f"\n{original.title}, about {need / 2**30:.1f} GiB, by each way's step to the untouched model's:")
     show(rows)
     if not options.width:
@@ -89,22 +102,56 @@ def measure(name: str, options: argparse.Namespace) -> None:
         save_costs({"machine": about, "rows": rows, "points": []}, f"full-size-{name}-{about['name']}")
 
 
+def free_bytes() -> int:
+    """Of the GPU's memory, or of the machine's where there is none."""
+    if DEVICE == "cuda":
+        return torch.cuda.mem_get_info()[0]
+    return psutil.virtual_memory().available
+
+
+def rates(original: Original, transformer: nn.Module, size: dict) -> list[dict]:
+    """What share of the rate of plain matrix products a step reaches, and what FLUX.1 would then take on a GPU."""
+    flop, step = flop_of_step(original, **size), denoising(original, transformer, 1, **size)
+    seconds = take_turns({"step": step, "multiply": products(transformer.dtype)}, 5, minutes=1)
+    share = (flop / seconds["step"]) / (FLOP_OF_PRODUCTS / seconds["multiply"])
+    what = f"{original.title}: share of the rate of plain matrix products"
+    rate = FLOP_OF_PRODUCTS / np.median(seconds["multiply"])
+    note = f"{flop / 1e12:.2f} TFLOP a step, counted; products {rate / 1e9:.0f} GFLOP/s"
+    flux = flop_of_step(ORIGINALS["flux"], tokens=(64, 64))
+    estimates = flux / (share * GPU)
+    return [
+        ratio(f"{original.mini} share", what, 100 * share, None, note, "%"),
+        ratio(
+            "estimate",
+            "FLUX.1 at 1024 px: a step on a GPU that reaches that share, estimated",
+            estimates,
+            None,
+            f"{flux / 1e12:.0f} TFLOP a step, counted; an H100 multiplies {GPU / 1e12:.0f} TFLOP/s in bf16 at most",
+            "s",
+        ),
+    ]
+
+
 def part(
-    original: Original, transformer: nn.Module, options: argparse.Namespace, toy: dict, suffix: str = ""
+    original: Original, transformer: nn.Module, options: argparse.Namespace, size: dict, suffix: str = ""
 ) -> list[dict]:
     """A row for each way to run the layers: the time of a step by the untouched model's, seconds, memory."""
-    step, sampling = (denoising(original, transformer, steps, **toy) for steps in (1, options.steps))
     ways, limits, rows = ways_of(original, transformer), (options.repeats, options.minutes), []
-    steps, samplings = ({way: over(work) for way, (over, _) in ways.items()} for work in (step, sampling))
-    equal, peaks = torch.equal(step(), steps["identity"]()), {way: peak_gib(work) for way, work in samplings.items()}
-    one, whole = take_turns(steps, *limits), take_turns(samplings, *limits)
+    step = denoising(original, transformer, 1, **size)
+    steps = {way: over(step) for way, (over, _) in ways.items()}
+    equal, one = torch.equal(step(), steps["identity"]()), take_turns(steps, *limits)
+    whole, peaks = {}, {}
+    if options.steps:
+        sampling = denoising(original, transformer, options.steps, **size)
+        samplings = {way: over(sampling) for way, (over, _) in ways.items()}
+        peaks, whole = {way: peak_gib(work) for way, work in samplings.items()}, take_turns(samplings, *limits)
     for way, (_, layers) in ways.items():
-        note = f"{layers} layers; {np.median(one[way]):.3f} s a step, "
-        note += f"{np.median(whole[way]):.2f} s {options.steps} steps"
-        note += f", {peaks[way]:.1f} GiB" if peaks[way] else ""
+        note = f"{layers} layers; {np.median(one[way]):.3f} s a step"
+        note += f", {np.median(whole[way]):.2f} s {options.steps} steps" if whole else ""
+        note += f", {peaks[way]:.1f} GiB" if peaks.get(way) else ""
         if way == "identity":
             note += ", the same latents bit for bit" if equal else ", OTHER LATENTS"
-        goal = ("≤", 1.01) if way == "identity" else None
+        goal = {"identity": ("≤", 1.01), "recording": ("≤", 1.03)}.get(way)
         what = f"{original.title}{suffix}: {way.replace('_', ' ')}"
         rows.append(ratio(f"{original.mini} {way}{suffix}", what, one[way] / one["untouched"], goal, note))
     return rows

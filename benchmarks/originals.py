@@ -18,6 +18,7 @@ from diffusers import (
     SD3Transformer2DModel,
 )
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from .timing import DEVICE
 
@@ -94,22 +95,10 @@ def denoising(
     text: int | None = None,
 ) -> Callable[[], Tensor]:  # fmt: skip
     """A plain denoising loop from fixed noise: returns the latents. Guided as the article guides."""
-    (rows, columns), words = tokens or original.tokens, text or original.text
     thousandths = 1 if original.kind is SD3Transformer2DModel else 1000  # SD3 is given 1000–0, the others 1–0
-    guided, config = original.guidance > 1, transformer.config
+    noise, inputs = given(original, transformer, batch, tokens or original.tokens, text or original.text)
+    guided = original.guidance > 1
     both = batch * (1 + guided)
-    torch.manual_seed(0)
-    draw = partial(torch.randn, device=transformer.device, dtype=transformer.dtype)
-    inputs = {"encoder_hidden_states": draw(both, words, config.joint_attention_dim)}
-    if "pooled_projection_dim" in config:
-        inputs["pooled_projections"] = draw(both, config.pooled_projection_dim)
-    if original.kind is FluxTransformer2DModel:  # latents come as tokens, and where they lie
-        places = torch.cartesian_prod(torch.zeros(1), torch.arange(rows * 1.0), torch.arange(columns * 1.0))
-        places = places.to(transformer.device)
-        inputs |= {"img_ids": places, "txt_ids": places.new_zeros(words, 3)}
-        noise = draw(batch, rows * columns, config.in_channels)
-    else:
-        noise = draw(batch, config.in_channels, 2 * rows, 2 * columns)
     scheduler = FlowMatchEulerDiscreteScheduler()
 
     @torch.no_grad()
@@ -117,8 +106,8 @@ def denoising(
         scheduler.set_timesteps(steps, device=transformer.device)
         latents = noise
         for t in scheduler.timesteps:
-            given = torch.cat([latents, latents]) if guided else latents
-            velocity = transformer(given, timestep=(t / thousandths).expand(both), return_dict=False, **inputs)[0]
+            twice = torch.cat([latents, latents]) if guided else latents
+            velocity = transformer(twice, timestep=(t / thousandths).expand(both), return_dict=False, **inputs)[0]
             if guided:
                 without, wanted = velocity.chunk(2)
                 velocity = without + original.guidance * (wanted - without)
@@ -126,3 +115,31 @@ def denoising(
         return latents
 
     return denoise
+
+
+def given(
+    original: Original, transformer: nn.Module, batch: int, tokens: tuple[int, int], words: int
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Noise for `batch` pictures, and everything else that the transformer reads, in its dtype and on its device."""
+    (rows, columns), config, both = tokens, transformer.config, batch * (1 + (original.guidance > 1))
+    torch.manual_seed(0)
+    draw = partial(torch.randn, device=transformer.device, dtype=transformer.dtype)
+    inputs = {"encoder_hidden_states": draw(both, words, config.joint_attention_dim)}
+    if "pooled_projection_dim" in config:
+        inputs["pooled_projections"] = draw(both, config.pooled_projection_dim)
+    if original.kind is not FluxTransformer2DModel:
+        return draw(batch, config.in_channels, 2 * rows, 2 * columns), inputs
+    # Its latents come as tokens, and where they lie.
+    places = torch.cartesian_prod(torch.zeros(1), torch.arange(rows * 1.0), torch.arange(columns * 1.0))
+    places = places.to(transformer.device)
+    inputs |= {"img_ids": places, "txt_ids": places.new_zeros(words, 3)}
+    return draw(batch, rows * columns, config.in_channels), inputs
+
+
+def flop_of_step(original: Original, tokens: tuple[int, int] | None = None, text: int | None = None) -> int:
+    """Operations of one step for one picture, counted on the meta device: nothing is computed."""
+    transformer, both = original.build(), 1 + (original.guidance > 1)
+    noise, inputs = given(original, transformer, 1, tokens or original.tokens, text or original.text)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        transformer(noise.expand(both, *noise.shape[1:]), timestep=noise.new_ones(both), return_dict=False, **inputs)
+    return counter.get_total_flops()

@@ -17,10 +17,11 @@ from painters_utils.models.loading import load_pipeline
 from painters_utils.models.model import Model, model_table
 from painters_utils.models.quick import FLOP, quicken
 
-from .timing import DEVICE, Found, command, ratio, take_turns
+from .timing import DEVICE, Found, Work, command, ratio, take_turns
 
 PROMPT = "a red dog wearing a blue hat and a yellow cat wearing pink sunglasses on a white background"
 SIDE, PRODUCTS = 1536, 12  # of the square matrices, and how many of them are multiplied on end
+FLOP_OF_PRODUCTS = 2 * SIDE**3 * PRODUCTS
 
 
 def measure(
@@ -37,16 +38,20 @@ def measure(
             paint = lambda: pipe([PROMPT] * pictures, generator=torch.Generator().manual_seed(0), **call)  # noqa: B023, E731
             with FlopCounterMode(display=False, custom_mapping=FLOP) as counter:
                 paint()
-            plain = quicken(nn.Linear(SIDE, SIDE, bias=False, device=DEVICE, dtype=getattr(torch, dtype)))
-            given = torch.randn(SIDE, SIDE, device=DEVICE, dtype=getattr(torch, dtype))
-            multiply = torch.no_grad()(lambda: [plain(given) for _ in range(PRODUCTS)])  # noqa: B023
-            seconds = take_turns({"paint": paint, "multiply": multiply}, repeats)
-            rate, ceiling = counter.get_total_flops() / seconds["paint"], 2 * SIDE**3 * PRODUCTS / seconds["multiply"]
+            seconds = take_turns({"paint": paint, "multiply": products(getattr(torch, dtype))}, repeats)
+            rate, ceiling = counter.get_total_flops() / seconds["paint"], FLOP_OF_PRODUCTS / seconds["multiply"]
             note = f"{pictures / np.median(seconds['paint']):.1f} pictures a second, {named.steps} steps"
             note += f"; matrix products {np.median(ceiling) / 1e9:.0f} GFLOP/s"
             what = f"{name}, {label}: share of the rate of plain matrix products"
             rows.append(ratio(f"{name} {label}", what, 100 * rate / ceiling, None, note, "%"))
     return rows, []
+
+
+def products(dtype: torch.dtype) -> Work:
+    """Plain matrix products, as fast as PyTorch can multiply here: FLOP_OF_PRODUCTS operations."""
+    plain = quicken(nn.Linear(SIDE, SIDE, bias=False, device=DEVICE, dtype=dtype))
+    given = torch.randn(SIDE, SIDE, device=DEVICE, dtype=dtype)
+    return torch.no_grad()(lambda: [plain(given) for _ in range(PRODUCTS)])
 
 
 if __name__ == "__main__":

@@ -2,15 +2,19 @@
 
 import argparse
 import json
+import time
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 import benchmarks.__main__ as benchmarks
 from benchmarks import cores, full_size, growth, recorder, speed, timing
 from benchmarks.originals import ORIGINALS, denoising, with_random_weights
 from painters_utils import Model, find_stacks, layer_order
+from painters_utils.models.quick import FLOP
 from workflow.config import load_study
 from workflow.page import costs
 from workflow.page.costs import cost_chapters, cost_table, goal_met, in_words
@@ -33,7 +37,7 @@ def test_the_articles_orders_fit_the_real_configuration(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ORIGINALS)
 def test_full_size_runs_at_toy_width(name, monkeypatch):
-    options = argparse.Namespace(width=32, steps=1, repeats=1, minutes=1, compile=False)
+    options = argparse.Namespace(width=32, pixels=None, steps=1, repeats=1, minutes=1, compile=False)
     shown = []
     monkeypatch.setattr(full_size, "show", shown.extend)
     monkeypatch.setattr(full_size, "TOY", dict(tokens=(2, 3), text=5))
@@ -43,6 +47,42 @@ def test_full_size_runs_at_toy_width(name, monkeypatch):
     assert "the same latents bit for bit" in shown[1]["note"]
     runs = [int(row["note"].split()[0]) for row in shown]
     assert runs[2] < runs[0] == runs[1] == runs[-1] < runs[ways.index("looped parallel")]
+
+
+@pytest.mark.parametrize(
+    "arguments, remedy",
+    [(["sd3", "--pixels", "250"], "a multiple of 16"), (["sd4"], "none of flux"), (["flux"], "--pixels 256")],
+)
+def test_what_cannot_be_measured_is_refused_before_weights_are_made(arguments, remedy, monkeypatch, capsys):
+    monkeypatch.setattr(full_size, "with_random_weights", lambda _: pytest.fail("weights were made"))
+    monkeypatch.setattr(full_size, "free_bytes", lambda: 2**30)
+    monkeypatch.setattr("sys.argv", ["full_size", *arguments])
+    with pytest.raises(SystemExit):
+        full_size.main()
+    assert remedy in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ORIGINALS)
+def test_operations_counted_without_weights_are_those_of_a_step(name, monkeypatch):
+    original, size = ORIGINALS[name], dict(tokens=(2, 3), text=5)
+    transformer = with_random_weights(original.build(32, torch.float32))
+    with FlopCounterMode(display=False, custom_mapping=FLOP) as counter:
+        denoising(original, transformer, 1, **size)()
+    plain = type(original).build
+    monkeypatch.setattr(type(original), "build", lambda self: plain(self, 32))
+    assert full_size.flop_of_step(original, **size) == counter.get_total_flops() > 0
+    share, estimate = full_size.rates(original, transformer, size)
+    assert 0 < share["value"] < 100 and estimate["value"] > 0
+
+
+def test_slopes_tell_how_cost_grows():
+    x = np.array([1, 2, 4])
+    assert costs.slope_of(pd.DataFrame({"x": x, "y": 3.0 * x**2})) == pytest.approx(2)
+
+
+def test_the_processors_clock_stands_still_while_others_work():
+    seconds = timing.take_turns({"sleep": lambda: time.sleep(0.05)}, 2, clock=timing.PROCESSOR)
+    assert torch.cuda.is_available() or seconds["sleep"].max() < 0.02
 
 
 def test_a_guided_loop_follows_the_guidance():

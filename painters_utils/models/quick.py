@@ -12,8 +12,14 @@ import torch
 from diffusers.models.activations import GELU
 from torch import Tensor, nn
 
-# What torch's counter of operations does not know: a product's, of the shapes of its input and its weights.
-FLOP = {torch.ops.mkldnn._linear_pointwise: lambda given, weight, *_, **__: 2 * math.prod(given) * weight[0]}
+# What torch's counter of operations does not know, from the shapes of what is given: a product with weights, and a
+# processor's attention, which multiplies each query with each key and each weight of it with a value.
+FLOP = {
+    torch.ops.mkldnn._linear_pointwise: lambda given, weight, *_, **__: 2 * math.prod(given) * weight[0],
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: (
+        lambda query, key, value, *_, **__: 2 * math.prod(query[:3]) * key[2] * (query[3] + value[3])
+    ),
+}
 
 
 class QuickLinear(nn.Linear):

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from markupsafe import Markup
@@ -43,7 +44,7 @@ def cost_chapters(folder: Path = RESULTS) -> list[dict]:
         chart = ""
         if points:
             panels = ", ".join(dict.fromkeys(point["panel"] for point in points))
-            caption = f"How times and memory grow, on logarithmic axes. {name}."
+            caption = f"How times and memory grow, on logarithmic axes; a slope of 1 is growth in proportion. {name}."
             chart = figure_file(cost_chart(points), caption, f"Line charts: {panels}.").html(f"costs-{machine['name']}")
         table = table_html(cost_table(cost["rows"]), f"Medians with their 95 % intervals. {name}.")
         words = in_words(cost["rows"])
@@ -92,6 +93,9 @@ def cost_chart(points: Sequence[Mapping]) -> Figure:
     for axis, (_, some) in zip(grid.axes.flat, pd.DataFrame(points).groupby("panel", sort=False), strict=True):
         what, over = axis.get_title().split(" by ")
         axis.set(title="", xlabel=over, ylabel=what)
+        slopes = [(line, slope_of(of)) for line, of in some.groupby("line", sort=False)]
+        text = "slope " + ", ".join(f"{slope:.2f} {line}" for line, slope in slopes)
+        axis.set_title(text, fontsize=7, color=GREY)
         axis.minorticks_off()
         axis.set_xticks(sorted(some["x"].unique()))
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -100,6 +104,11 @@ def cost_chart(points: Sequence[Mapping]) -> Figure:
     grid.legend.set_title("")
     grid.tight_layout(w_pad=1.5)
     return grid.figure
+
+
+def slope_of(points: pd.DataFrame) -> float:
+    """The slope of a line on two logarithmic axes: 1 is growth in proportion, 2 with the square."""
+    return float(np.polyfit(np.log(points["x"]), np.log(points["y"]), 1)[0])
 
 
 def in_words(rows: Sequence[Mapping]) -> list[str]:
