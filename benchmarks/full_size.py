@@ -1,7 +1,7 @@
 """The originals at full size, with random weights made on the device: what every way to run their layers costs.
 
     python -m benchmarks.full_size flux              on a GPU of 80 GB, less than ten minutes; also sd3, auraflow
-    python -m benchmarks.full_size sd3 --pixels 256  on a processor, in 8 GB of free memory; auraflow in 16 GB
+    python -m benchmarks.full_size sd3 --pixels 256  on a processor, in 7 GiB of free memory; auraflow in 18
     python -m benchmarks.full_size flux --width 96   at toy width, on any machine
     python -m benchmarks.full_size --check           the article's orders against the real configurations; no weights
 

@@ -34,7 +34,7 @@ def measure(
     fewest: Annotated[int, "denoising steps of the shortest"] = 4,
     batch: Annotated[int, "pictures a call"] = 4,
     width: Annotated[int, "channels, a multiple of 32"] = 96,
-    repeats: Annotated[int, "repetitions of each"] = 9,
+    repeats: Annotated[int, "repetitions of each"] = 5,
 ) -> Found:
     note = f"FLUX's depth, {width} channels, {batch} pictures"
     rows, points, memory = [], [], {}

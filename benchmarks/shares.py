@@ -1,4 +1,5 @@
-"""What the time of a study goes to: of a variant, painted and scored as the study does it, and of a notebook's start.
+"""What the time of a study goes to: of a variant, painted and scored as the study does it, by part of the work and by
+kind of operation, and of a notebook's start.
 
     python -m benchmarks.shares --model sd3-mini
 
@@ -8,7 +9,7 @@ Shares of one thread's seconds.
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -17,6 +18,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from painters_utils.models.model import Model, model_table
 from painters_utils.models.painting import paint
@@ -72,11 +74,38 @@ def of_a_variant(name: str, repeats: int) -> list[dict]:
             spent["all else"] = whole - sum(spent[part] for part in list(spent)[:-2])
             seconds.append(spent | Counter(whole=whole))
         note = f"of {np.median([spent['whole'] for spent in seconds]):.2f} s for {len(pictures)} pictures"
-        return [
+        whole = [
             ratio(f"{name} {part}", f"{name}, a variant: {part}", [100 * s[part] / s["whole"] for s in seconds],
                   None, f"{note}, {studio.model.steps} steps", "%")
             for part in seconds[0] if part != "whole"
         ]  # fmt: skip
+        with studio.order(variant), profile(activities=[ProfilerActivity.CPU]) as profiled:
+            paint(pipe, studio.prompts, studio.seeds, studio.model.loading.batch or 1, **call)
+        return whole + of_operations(name, {event.key: event.self_cpu_time_total for event in profiled.key_averages()})
+
+
+KINDS = {  # of operations, by what PyTorch calls them
+    "products with weights": ("linear_pointwise", "addmm", "aten::mm"),
+    "attention": ("scaled_dot_product", "bmm"),
+    "convolutions": ("conv",),
+    "norms": ("norm", "pow", "rsqrt"),
+    "sums, products, copies and activations, a number at a time": (
+        "aten::mul", "aten::add", "aten::cat", "aten::copy_", "silu", "gelu", "aten::neg", "aten::sum", "aten::div",
+        "upsample",
+    ),
+}  # fmt: skip
+
+
+def of_operations(name: str, taken: Mapping[str, float]) -> list[dict]:
+    """A row for each kind of operation: its share of the time that all took while a variant was painted."""
+    spent: Counter[str] = Counter()
+    for operation, microseconds in taken.items():
+        kinds = (kind for kind, parts in KINDS.items() if any(part in operation for part in parts))
+        spent[next(kinds, "calling them")] += microseconds
+    return [
+        row(f"{name} {kind}", f"{name}, painting: {kind}", 100 * spent[kind] / spent.total(), "%")
+        for kind in [*KINDS, "calling them"]
+    ]
 
 
 @contextmanager

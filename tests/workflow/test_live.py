@@ -14,8 +14,10 @@ import pytest
 
 from painters_utils import Model, build_order, layer_order, load_pipeline, paint
 from painters_utils.paths import CODE
+from workflow.page.build import templates
+from workflow.page.live import live_page
 
-LIVE = CODE / "workflow/page/live"
+LIVE = CODE / "workflow/page/template/live"
 PARTS = ("transformer", "text_encoder", "text_encoder_2", "text_encoder_3", "vae")
 JOBS = [  # a prompt, a seed, and how the 24 layers run
     ("a red dog left of a yellow cat on a blue background", 0, build_order("identity", 24)),
@@ -43,6 +45,19 @@ def in_base64(path):
     return base64.b64encode(path.read_bytes()).decode()
 
 
+def probed(page, folder, address=""):
+    """What a page says of itself in its title, in a browser that opens it from its file."""
+    done = subprocess.run(
+        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+         "--no-first-run", f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=120000", "--dump-dom",
+         page.as_uri() + address],
+        capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    title = re.search(r"<title>probe (.*?)</title>", done.stdout)
+    assert title, done.stderr[-2000:]
+    return json.loads(html.unescape(title.group(1)))
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("chromium") and not os.environ.get("CI"), reason="no chromium on this machine")
 def test_the_browser_paints_what_the_pipeline_paints(tmp_path):
@@ -54,15 +69,7 @@ def test_the_browser_paints_what_the_pipeline_paints(tmp_path):
     scripts = [(LIVE / f"{name}.js").read_text() for name in ("noise", "network", "sd3")]
     page = tmp_path / "page.html"
     page.write_text("".join(f"<script>{script}</script>\n" for script in [*constants, *scripts, PROBE]))
-    done = subprocess.run(
-        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-         "--no-first-run", f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=120000", "--dump-dom",
-         page.as_uri()],
-        capture_output=True, text=True, timeout=240,
-    )  # fmt: skip
-    title = re.search(r"<title>probe (.*?)</title>", done.stdout)
-    assert title, done.stderr[-2000:]
-    said = json.loads(html.unescape(title.group(1)))
+    said = probed(page, tmp_path)
     assert "error" not in said, said
 
     pipe, model = load_pipeline("sd3-mini"), Model.named("sd3-mini")
@@ -72,6 +79,54 @@ def test_the_browser_paints_what_the_pipeline_paints(tmp_path):
         found = np.frombuffer(base64.b64decode(picture), np.uint8).reshape(96, 96, 3).astype(float)
         assert np.abs(found - np.asarray(expected.image, float)).mean() < 0.5, (prompt, order)
         assert found.std() > 5
+
+
+HANDS = """<script>
+const errors = [], wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+addEventListener("error", (event) => errors.push(event.message));
+const painted = async (before) => { while (document.body.dataset.painted === before) await wait(20); };
+const difference = () => {
+  const [one, other] = ["untouched", "changed"].map((id) =>
+    document.getElementById(id).getContext("2d").getImageData(0, 0, 96, 96).data);
+  return one.reduce((sum, value, i) => sum + Math.abs(value - other[i]), 0) / one.length;
+};
+addEventListener("load", async () => {
+  const seen = [], note = () => seen.push(
+    { difference: difference(), hash: location.hash, words: document.getElementById("words").textContent });
+  await painted(undefined);
+  note();
+  for (const act of [
+    () => document.getElementById("reset").click(),
+    () => { document.querySelector("#layers li:nth-child(10) button").dispatchEvent(
+      new KeyboardEvent("keydown", { key: "Delete", bubbles: true })); },
+    () => { choose(3); choose(4); edit("together"); },
+  ]) { const before = document.body.dataset.painted; act(); await painted(before); note(); }
+  document.title = "probe " + JSON.stringify({ seen, errors, wide: document.documentElement.scrollWidth > innerWidth,
+    small: [...document.querySelectorAll("button")].filter((button) => button.offsetHeight < 44).length });
+});
+</script>"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("chromium") and not os.environ.get("CI"), reason="no chromium on this machine")
+def test_layers_are_rearranged_by_hand(tmp_path):
+    for path, content in live_page(tmp_path / "live", templates()).items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    page = tmp_path / "live/index.html"
+    page.write_text(page.read_text().replace("</head>", HANDS + "</head>"))
+    said = probed(page, tmp_path, "#prompt=an+owl+on+a+gray+background&seed=1&steps=2&order=0-7,15-8,16-23")
+    first, usual, without, grouped = said["seen"]
+    assert "backwards" in first["words"] and "order=0-7%2C15-8%2C16-23" in first["hash"] and first["difference"] > 1
+    assert usual["difference"] == 0 and "order=0-23" in usual["hash"], "the untouched picture, and the address says so"
+    assert "layer 9 left out" in without["words"] and without["difference"] > 0
+    assert "order=0-2%2C%283.4%29%2C5-8%2C10-23" in grouped["hash"] and "parallel" in grouped["words"]
+    assert said["errors"] == [] and not said["wide"] and said["small"] == 0
+
+
+def test_without_its_weights_there_is_no_painter(tmp_path, monkeypatch):
+    monkeypatch.setattr("workflow.page.live.DATA", tmp_path)
+    assert live_page(tmp_path / "live", templates()) == {}
 
 
 def test_the_kernel_is_the_one_whose_source_lies_beside_it():

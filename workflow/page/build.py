@@ -33,6 +33,7 @@ from workflow.notebooks import figures_of, saves_numbers
 
 from . import facts
 from .costs import cost_chapters
+from .live import live_page
 
 TEMPLATE = Path(__file__).parent / "template"
 # Names and signs of code, which page.css gives no colour: half of a notebook's page would be their marks.
@@ -54,7 +55,8 @@ def build_page(study: Study) -> Path:
     figures = {who: {} for who in folders}
     for (who, name), document in documents.items():
         figures[who] |= {figure: load_figure(study, who, name, figure) for figure in figures_of(document)}
-    html = article(study, documents, figures)
+    live = live_page(study.page.parent / "live", templates())
+    html = article(study, documents, figures, live=bool(live))
     if (size := len(html.encode())) > LIMIT:
         raise InputError(f"the page has {size / 1e6:.1f} MB, {LIMIT / 1e6:.0f} at most: study fewer models or prompts")
     pages = study.page.parent / "notebooks"
@@ -66,13 +68,14 @@ def build_page(study: Study) -> Path:
         about = {"title": title_of(document), "who": titles.get(who, "All models"), "name": name, "body": body}
         files[pages / who / f"{name}.html"] = templates().get_template("notebook.html.j2").render(about).encode()
     files[pages / "page.css"] = (TEMPLATE / "page.css").read_bytes()
+    files |= live
     files[study.page] = html.encode()
     publish(study, files)
     return study.page
 
 
-def article(study: Study, documents: Documents, figures: Mapping[str, Mapping[str, FigureFile]]) -> str:
-    """The page itself."""
+def article(study: Study, documents: Documents, figures: Mapping[str, Mapping[str, FigureFile]], live: bool) -> str:
+    """The page itself; `live`: there is a page to play with beside it."""
     numbers = {who: {} for who in figures}
     for (who, name), document in documents.items():
         if (study.out / who / f"{name}.json").exists() or saves_numbers(document):
@@ -97,7 +100,7 @@ def article(study: Study, documents: Documents, figures: Mapping[str, Mapping[st
         study=study, models=study.models, minis=[model for model in study.models if model.mini],
         titles={model.key: model.title for model in study.models}, steps=study.for_all(lambda model: model.steps),
         numbers=numbers, findings=findings, facts=facts, claims=load_claims(), costs=cost_chapters(),
-        ran=ran, figure=figure, compare=compare, right=right_share, stacks_svg=stacks_svg,
+        live=live, ran=ran, figure=figure, compare=compare, right=right_share, stacks_svg=stacks_svg,
         tried=[row for row in rows if row.notebook and ran(row.notebook) and row.name not in TOLD_APART],
         headings={row.name: row.heading for row in rows},
         drawn=[(row, order_svg({"": build_order(row.name, 8, **row.example)}, 8))
