@@ -24,7 +24,7 @@ from painters_utils.engine.recording import Recording
 from painters_utils.engine.stacks import find_stacks
 
 from .originals import narrow_flux
-from .timing import Found, Work, command, ratio, row, take_turns
+from .timing import PROCESSOR, Found, Work, command, ratio, row, take_turns
 
 WAYS = ("recorder", "by hand")
 
@@ -34,15 +34,16 @@ def measure(
     fewest: Annotated[int, "denoising steps of the shortest"] = 4,
     batch: Annotated[int, "pictures a call"] = 4,
     width: Annotated[int, "channels, a multiple of 32"] = 96,
-    repeats: Annotated[int, "repetitions of each"] = 5,
+    repeats: Annotated[int, "repetitions of each"] = 7,
 ) -> Found:
     note = f"FLUX's depth, {width} channels, {batch} pictures"
-    rows, points, memory = [], [], {}
+    rows, points, memory, threads = [], [], {}, torch.get_num_threads()
+    torch.set_num_threads(1)  # as the study runs; two wait for each other
     for count in sorted({fewest, round((fewest * steps) ** 0.5), steps}):
         if count == fewest:
             check_equal(ways(count, batch, width))  # also warms up
         works = ways(count, batch, width, replayed=True)
-        seconds = take_turns(works, repeats, warm=True)
+        seconds = take_turns(works, repeats, warm=True, clock=PROCESSOR)
         own = {way: np.subtract(seconds[way], seconds["untouched"]) for way in WAYS}
         with get_context("spawn").Pool(1, maxtasksperchild=1) as alone:
             peaks = {way: alone.apply(peak_mib, (way, count, batch, width)) for way in works}
@@ -60,6 +61,7 @@ def measure(
         mib = f"{memory[way, fewest]:.0f} and {memory[way, steps]:.0f} MiB"
         grown = memory[way, steps] / memory[way, fewest]
         rows.append(row("flat" if goal else "kept", what, grown, "×", goal, f"{note}; {mib}"))
+    torch.set_num_threads(threads)
     return rows, points
 
 

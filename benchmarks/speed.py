@@ -2,8 +2,8 @@
 
     python -m benchmarks.speed --model sd3-mini --pictures 32
 
-Whole pipeline calls in fp32 and bf16, beside plain square matrix products of that number type, as fast as PyTorch can
-multiply here.
+Whole pipeline calls on one thread, as the study makes them, in fp32 and bf16, beside plain square matrix products of
+that number type, as fast as PyTorch can multiply here.
 """
 
 from typing import Annotated
@@ -26,10 +26,12 @@ FLOP_OF_PRODUCTS = 2 * SIDE**3 * PRODUCTS
 
 def measure(
     model: Annotated[str, "a row of data/models.yaml (all: every mini)"] = "all",
-    pictures: Annotated[int, "pictures a call"] = 16,
+    pictures: Annotated[int, "pictures a call"] = 15,
     steps: Annotated[int, "denoising steps (0: the model's own)"] = 0,
     repeats: Annotated[int, "repetitions of each"] = 5,
 ) -> Found:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     minis, rows = [name for name, row in model_table().items() if row.get("mini")], []
     for name in minis if model == "all" else [model]:
         for dtype, label in (("float32", "fp32"), ("bfloat16", "bf16")):
@@ -44,6 +46,7 @@ def measure(
             note += f"; matrix products {np.median(ceiling) / 1e9:.0f} GFLOP/s"
             what = f"{name}, {label}: share of the rate of plain matrix products"
             rows.append(ratio(f"{name} {label}", what, 100 * rate / ceiling, None, note, "%"))
+    torch.set_num_threads(threads)
     return rows, []
 
 

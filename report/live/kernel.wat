@@ -1,0 +1,62 @@
+;; c = a · b + bias, all float32 and row by row: a (m, k), b (k, n), bias (n), c (m, n).
+;;
+;; m is a multiple of 4 and n of 8. Four rows of a meet eight columns of b at a time: of each element that is loaded from
+;; memory, four or eight products are made. `network.js` calls it for everything that multiplies matrices. `wat2wasm
+;; kernel.wat -o kernel.wasm` (of the WebAssembly Binary Toolkit) makes the 532 bytes that a browser runs.
+(module
+  (memory (export "memory") 1)
+  (func (export "multiply")
+    (param $a i32) (param $b i32) (param $bias i32) (param $c i32) (param $m i32) (param $k i32) (param $n i32)
+    (local $row i32) (local $wide i32) (local $deep i32) (local $column i32) (local $i i32) (local $at i32) (local $from i32)
+    (local $b0 v128) (local $b1 v128) (local $x v128)
+    (local $s00 v128) (local $s01 v128) (local $s10 v128) (local $s11 v128) (local $s20 v128) (local $s21 v128) (local $s30 v128) (local $s31 v128)
+    (local.set $wide (i32.shl (local.get $n) (i32.const 2)))  ;; bytes of a row of b and c
+    (local.set $deep (i32.shl (local.get $k) (i32.const 2)))  ;; bytes of a row of a
+    (loop $rows
+      (local.set $column (i32.const 0))
+      (loop $columns
+        (local.set $s00 (v128.load offset=0 (i32.add (local.get $bias) (local.get $column))))
+        (local.set $s01 (v128.load offset=16 (i32.add (local.get $bias) (local.get $column))))
+        (local.set $s10 (v128.load offset=0 (i32.add (local.get $bias) (local.get $column))))
+        (local.set $s11 (v128.load offset=16 (i32.add (local.get $bias) (local.get $column))))
+        (local.set $s20 (v128.load offset=0 (i32.add (local.get $bias) (local.get $column))))
+        (local.set $s21 (v128.load offset=16 (i32.add (local.get $bias) (local.get $column))))
+        (local.set $s30 (v128.load offset=0 (i32.add (local.get $bias) (local.get $column))))
+        (local.set $s31 (v128.load offset=16 (i32.add (local.get $bias) (local.get $column))))
+        (local.set $at (local.get $a))
+        (local.set $from (i32.add (local.get $b) (local.get $column)))
+        (local.set $i (local.get $k))
+        (loop $products
+          (local.set $b0 (v128.load (local.get $from)))
+          (local.set $b1 (v128.load offset=16 (local.get $from)))
+          (local.set $x (v128.load32_splat (local.get $at)))
+          (local.set $s00 (f32x4.add (local.get $s00) (f32x4.mul (local.get $x) (local.get $b0))))
+          (local.set $s01 (f32x4.add (local.get $s01) (f32x4.mul (local.get $x) (local.get $b1))))
+          (local.set $x (v128.load32_splat (i32.add (local.get $at) (local.get $deep))))
+          (local.set $s10 (f32x4.add (local.get $s10) (f32x4.mul (local.get $x) (local.get $b0))))
+          (local.set $s11 (f32x4.add (local.get $s11) (f32x4.mul (local.get $x) (local.get $b1))))
+          (local.set $x (v128.load32_splat (i32.add (i32.add (local.get $at) (local.get $deep)) (local.get $deep))))
+          (local.set $s20 (f32x4.add (local.get $s20) (f32x4.mul (local.get $x) (local.get $b0))))
+          (local.set $s21 (f32x4.add (local.get $s21) (f32x4.mul (local.get $x) (local.get $b1))))
+          (local.set $x (v128.load32_splat (i32.add (i32.add (i32.add (local.get $at) (local.get $deep)) (local.get $deep)) (local.get $deep))))
+          (local.set $s30 (f32x4.add (local.get $s30) (f32x4.mul (local.get $x) (local.get $b0))))
+          (local.set $s31 (f32x4.add (local.get $s31) (f32x4.mul (local.get $x) (local.get $b1))))
+          (local.set $at (i32.add (local.get $at) (i32.const 4)))
+          (local.set $from (i32.add (local.get $from) (local.get $wide)))
+          (br_if $products (local.tee $i (i32.sub (local.get $i) (i32.const 1)))))
+        (local.set $at (i32.add (local.get $c) (local.get $column)))
+        (v128.store offset=0 (local.get $at) (local.get $s00))
+        (v128.store offset=16 (local.get $at) (local.get $s01))
+        (local.set $at (i32.add (local.get $at) (local.get $wide)))
+        (v128.store offset=0 (local.get $at) (local.get $s10))
+        (v128.store offset=16 (local.get $at) (local.get $s11))
+        (local.set $at (i32.add (local.get $at) (local.get $wide)))
+        (v128.store offset=0 (local.get $at) (local.get $s20))
+        (v128.store offset=16 (local.get $at) (local.get $s21))
+        (local.set $at (i32.add (local.get $at) (local.get $wide)))
+        (v128.store offset=0 (local.get $at) (local.get $s30))
+        (v128.store offset=16 (local.get $at) (local.get $s31))
+        (br_if $columns (i32.lt_u (local.tee $column (i32.add (local.get $column) (i32.const 32))) (local.get $wide))))
+      (local.set $a (i32.add (local.get $a) (i32.shl (local.get $deep) (i32.const 2))))
+      (local.set $c (i32.add (local.get $c) (i32.shl (local.get $wide) (i32.const 2))))
+      (br_if $rows (i32.lt_u (local.tee $row (i32.add (local.get $row) (i32.const 4))) (local.get $m))))))
