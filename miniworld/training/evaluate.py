@@ -172,7 +172,8 @@ def evaluate_mini(name: str, seeds: int = 2) -> dict:
     )
     loss = denoising_loss(pipe, held_out(pipe, 128)).mean(1)
     report["denoising loss"] = dict(zip(map(str, LEVELS), loss.tolist(), strict=True)) | {"mean": float(loss.mean())}
-    save_grid([picture.image for picture in sampled[:GALLERY]], CARDS / f"{name}-samples.webp", columns=8)
+    save_grid([picture.image for picture in sampled[:GALLERY]], CARDS / f"{name}-samples.webp", columns=8,
+              quality=30, method=6)  # fmt: skip
     return report
 
 
