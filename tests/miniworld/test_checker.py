@@ -132,7 +132,7 @@ def test_lessons_hold_everything_and_the_loss_knows_the_truth():
     assert {len(lesson.things) for lesson in lessons if lesson} >= {0, 1, 2, 3, 4}
     torch.manual_seed(0)
     scenes = [lesson for lesson in lessons if lesson and lesson.things][:4] + [None]
-    cells, background, pattern = Checker()(torch.zeros(5, 3, SIDE, SIDE))
+    cells, background, pattern, _ = Checker()(torch.zeros(5, 3, SIDE, SIDE))
     assert cells["centre"].shape == (5, 1, GRID, GRID)
     cells = {name: value.detach().clone() for name, value in cells.items()}
     before = checker_loss(cells, background, pattern, scenes)

@@ -41,7 +41,7 @@ def test_every_notebook_is_a_click_away_and_none_shows_an_error(study):
     assert [model.name for model in study.models] == ["flux-mini", "sd3-mini", "auraflow-mini"]
     page = study.page.read_text()
     pages = {f"notebooks/{model.key}/{name}.html" for model in study.models for name in study.notebooks_of(model)}
-    pages |= {f"notebooks/study/{name}.html" for name in study.closing}
+    pages |= {f"notebooks/study/{name}.html" for name in study.closing} | {"live/index.html"}
     assert {str(path.relative_to(study.page.parent)) for path in study.page.parent.rglob("*/*.html")} == pages
     assert all(f'href="{name}"' in page for name in pages)
     assert not errors_in(study)
