@@ -72,10 +72,9 @@ def show_pictures(studio: Studio, variants: Sequence[Variant], name: str, out: s
     """The prompts' pictures under each variant, below the baseline's, from the same noise; the first seed."""
     first = lambda pictures: [p for p in pictures if p.seed == studio.seeds[0]]  # noqa: E731
     baseline = first(studio.pictures())
-    strips = {"baseline": baseline} | {f"{v.stack}/{v.name}": first(studio.pictures(v)) for v in variants}
     for stack, some in by_stack(distinct(variants)).items():
         rows = asked(studio) | {"untouched": baseline}
-        rows |= {variant.name: strips[f"{stack}/{variant.name}"] for variant in some}
+        rows |= {variant.name: first(studio.pictures(variant)) for variant in some}
         show(
             picture_rows(rows, titles=studio.shown),
             f"{name}-pictures-{short(stack).lower()}",
@@ -83,7 +82,19 @@ def show_pictures(studio: Studio, variants: Sequence[Variant], name: str, out: s
             caption=f"The same prompts and noise, with the {short(stack)} layers run in other ways. None was picked.",
             alt=f"Grid of pictures. Rows: {', '.join(rows)}. Columns: {'; '.join(studio.shown)}.",
         )
-    save_strips(out, name, {key: [picture.image for picture in pictures] for key, pictures in strips.items()})
+    leave_strips(studio, variants, name, out)
+
+
+def leave_strips(studio: Studio, variants: Sequence[Variant], name: str, out: str | Path) -> None:
+    """Leave the shown pictures for the page, untouched and under each variant, with what each picture keeps."""
+    first = lambda pictures: [p.image for p in pictures if p.seed == studio.seeds[0]]  # noqa: E731
+    strips, kept = {"baseline": first(studio.pictures())}, {}
+    for variant in variants:
+        key, scores = f"{variant.stack}/{variant.name}", studio.scaled(variant)
+        strips[key] = first(studio.pictures(variant))
+        shown = scores[scores["prompt"].isin(studio.shown) & (scores["seed"] == studio.seeds[0])]
+        kept[key] = list(shown["kept"])
+    save_strips(out, name, strips, kept)
 
 
 def asked(studio: Studio) -> dict[str, list[Picture]]:

@@ -112,11 +112,38 @@ def random_draws(
 
 
 def in_sweep(
-    model: Model, bands: Bands, shares: Sequence[float] = (0.25, 0.5, 0.75), strategies: Sequence[str] | None = None
-) -> list[Variant]:
-    """Every strategy of the table on ever larger middles of each stack."""
+    model: Model, bands: Bands, shares: Sequence[float] = (0.25, 0.5, 0.75), strategies: Sequence[str] | None = None,
+    draws: int = 10,
+) -> list[Variant]:  # fmt: skip
+    """Every strategy of the table on ever larger middles of each stack; a random order in so many `draws` on the half.
+
+    On the half, where strategies are compared, one draw would not do; elsewhere it is one.
+    """
     chosen = [row.name for row in EXPERIMENTS if row.swept] if strategies is None else strategies
-    return [variant for strategy in chosen for variant in sweep_variants(model.depths, strategy, shares)]
+    variants = [variant for strategy in chosen for variant in sweep_variants(model.depths, strategy, shares)]
+    if "random_order" in chosen and draws > 1:
+        found = {str((v.stack, v.order)) for v in variants}
+        for stack, band in halves(model).items():
+            for seed in range(1, draws):
+                about = {"preset": "sweep"}
+                draw = custom_variant(stack, model.depths[stack], "random_order", "", about, band=band, seed=seed)
+                if str((stack, draw.order)) not in found:
+                    found.add(str((stack, draw.order)))
+                    variants.append(draw)
+    return variants
+
+
+def halves(model: Model) -> dict[str, list[int]]:
+    """The middle half of each stack, [first, last], as the sweep cuts it: on it all strategies are compared.
+
+    A stack of which no band is about a half (0.4 to 0.6 of its layers) is left out.
+    """
+    found = {}
+    for stack, depth in model.depths.items():
+        for variant in sweep_variants({stack: depth}, "skip", [0.5]):
+            if abs(variant.share - 0.5) <= 0.1 and variant.band:
+                found[stack] = variant.band
+    return found
 
 
 BAND = {"band": [2, 5]}

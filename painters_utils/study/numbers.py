@@ -41,12 +41,18 @@ def as_numbers(table: pd.DataFrame) -> list[dict]:
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
-def save_strips(out: str | Path, notebook: str, strips: Mapping[str, Sequence[Image.Image]]) -> None:
-    """Pictures in rows of STRIP, one file for each name, in `{out}/strips/{notebook}/`; the page compares them."""
+def save_strips(
+    out: str | Path, notebook: str, strips: Mapping[str, Sequence[Image.Image]],
+    kept: Mapping[str, Sequence[float]] | None = None,
+) -> None:  # fmt: skip
+    """Pictures in rows of STRIP, one file for each name, in `{out}/strips/{notebook}/`; the page compares them.
+
+    `kept` says what each picture keeps of its score, for the names that have one.
+    """
     folder = ROOT / out / "strips" / notebook
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    names = {}
+    about = {}
     for number, (name, pictures) in enumerate(strips.items()):
         shrink = min(1, STRIP_SIDE / max(pictures[0].size))
         width, height = (round(side * shrink) for side in pictures[0].size)
@@ -55,6 +61,9 @@ def save_strips(out: str | Path, notebook: str, strips: Mapping[str, Sequence[Im
         for i, picture in enumerate(pictures):
             small = picture.resize((width, height), Image.Resampling.LANCZOS)
             strip.paste(small, (i % STRIP * width, i // STRIP * height))
-        names[name] = f"{number:02}.webp"
-        strip.save(folder / names[name], quality=60, method=6)
-    (folder / "names.json").write_text(json.dumps(names, ensure_ascii=False))
+        about[name] = {
+            "file": f"{number:02}.webp", "width": strip.width, "height": strip.height, "columns": columns,
+            "kept": [round(value, 3) for value in (kept or {}).get(name, ())],
+        }  # fmt: skip
+        strip.save(folder / about[name]["file"], quality=60, method=6)
+    (folder / "names.json").write_text(json.dumps(about, ensure_ascii=False))

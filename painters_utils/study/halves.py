@@ -1,0 +1,74 @@
+"""Every strategy on one and the same half of a stack: what each keeps, and how far one is ahead of another.
+
+The middle half is where strategies can be compared: the same stack, the same layers, the same pictures, and of a random
+order as many draws as were painted. Differences are paired, picture by picture.
+"""
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+import pandas as pd
+
+from painters_utils.measure.intervals import interval
+from painters_utils.models.model import Model
+
+from .experiments import halves
+from .studio import Studio
+from .variants import Variant
+
+SAID = ("kept", "layout")  # the score of the whole, and whether the picture is still laid out as it was
+
+
+def on_halves(model: Model, variants: Sequence[Variant]) -> list[Variant]:
+    """Those of the sweep's variants that change the middle half of a stack."""
+    bands = halves(model)
+    return [variant for variant in variants if variant.band is not None and variant.band == bands.get(variant.stack)]
+
+
+def scores_on_halves(studio: Studio, variants: Sequence[Variant]) -> pd.DataFrame:
+    """A row for each stack, strategy, prompt and seed: model, stack, strategy, prompt, seed, kept and layout.
+
+    `variants` are those of `on_halves`. Several of one strategy, the draws of a random order, are averaged.
+    """
+    names = ["model", "stack", "strategy", "prompt", "seed"]
+    tables = []
+    for variant in variants:
+        scaled = studio.scaled(variant)
+        about = {"model": studio.model.key, "stack": variant.stack, "strategy": variant.strategy}
+        tables.append(scaled.assign(**about)[[*names, *(score for score in SAID if score in scaled)]])
+    if not tables:
+        return pd.DataFrame(columns=[*names, "kept"])
+    return pd.concat(tables).groupby(names, sort=False, as_index=False).mean()
+
+
+def compare_strategies(table: pd.DataFrame) -> dict[str, Any]:
+    """What each strategy keeps on average over the stacks, and by how much each is ahead of those behind it.
+
+    `table` holds rows of `scores_on_halves`, of one model or of several. Every stack has the same weight; prompts and
+    pictures are drawn anew for the intervals.
+
+    {"stacks": n, "pictures": n, "kept": {strategy: {"mean", "low", "high"}}, "layout": {…},
+    "ahead": {"reverse": {"skip": {"mean", "low", "high"}}}}, strategies from the most harmless to the most harmful.
+    """
+    if table.empty:
+        return {}
+    found: dict[str, Any] = {
+        "stacks": len(table[["model", "stack"]].drop_duplicates()),
+        "pictures": int(len(table) / table["strategy"].nunique()),
+    }
+    for score in (score for score in SAID if score in table):
+        wide = table.pivot_table(score, ["prompt", "seed"], "strategy", aggfunc="mean")
+        order = wide.mean().sort_values(ascending=False).index
+        prompts = wide.index.get_level_values("prompt")
+        found[score] = {name: ends(wide[name], prompts) for name in order}
+        if score == "kept":
+            found["ahead"] = {name: {} for name in order[:-1]}
+            for one, other in combinations(order, 2):
+                found["ahead"][one][other] = ends(wide[one] - wide[other], prompts)
+    return found
+
+
+def ends(values: pd.Series, prompts: Sequence[str]) -> dict[str, float]:
+    """A mean with its interval, as numbers are saved."""
+    return dict(zip(("mean", "low", "high"), interval(values.tolist(), prompts), strict=True))
