@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from html.parser import HTMLParser
 from itertools import cycle
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from browser import CHROMIUM, Chromium
 from PIL import Image
 
 from painters_utils.errors import InputError
@@ -30,7 +31,7 @@ from painters_utils.study.scores import CHECKED, COMPARED, JUDGED
 from workflow import execute
 from workflow.config import Notebook, Study, load_study
 from workflow.findings.claims import PRESETS, load_claims
-from workflow.page import build
+from workflow.page import article, build, chapters, facts
 from workflow.page.__main__ import main
 
 SEEN, READ, CLOSING = ["01_models", "03_similarity", "04_clustering"], "02_checker", "15_findings"
@@ -50,11 +51,23 @@ def made_up(out: Path, models: list[str], notebooks: Iterable[str] = ALL) -> Stu
         for name in study.notebooks_of(model):
             leave(study, model.key, name, numbers_of(name, model), FIGURES.get(name, [f"{name}-kept"]))
             if name in TRIED[:7]:
-                pictures = [Image.new("RGB", (96, 96), colour) for colour in ("red", "gray")]
-                variants = {f"{row['stack']}/{row['name']}": pictures[::-1] for row in rows_of(model)}
-                save_strips(out / model.key, name, {"baseline": pictures} | variants)
+                leave_strips(out / model.key, name, [f"{row['stack']}/{row['name']}" for row in rows_of(model)])
+        if "12_layer_by_layer" in study.notebooks:
+            layers = [f"{row['stack']}/{row['name']}" for row in rows_of(model)]
+            leave_strips(out / model.key, "12_layer_by_layer", layers)
+        if "13_sweep" in study.notebooks:
+            stack = list(model.depths)[-1]
+            named = ["skip 4–8", "repeat 6 over 4–8", "reverse 4–8", "random order 4–8, draw 0"]
+            leave_strips(out / model.key, "13_sweep", [f"{stack}/{name}" for name in named])
     leave(study, "study", CLOSING, findings_of(study), ["15-verdicts", "15-sweep"])
     return study
+
+
+def leave_strips(folder: Path, notebook: str, names: Iterable[str]) -> None:
+    """Two pictures, red and gray, and the other way round under each variant."""
+    pictures = [Image.new("RGB", (96, 96), colour) for colour in ("red", "gray")]
+    strips = {"baseline": pictures} | dict.fromkeys(names, pictures[::-1])
+    save_strips(folder, notebook, strips, dict.fromkeys(names, [0.87, -0.02]))
 
 
 FIGURES = {
@@ -97,6 +110,7 @@ def rows_of(model: Model) -> list[dict]:
     rows = []
     for number, kept in enumerate((0.93, 0.52, 0.08)):
         row = {"name": f"skip {number}", "stack": stack, "preset": "matched" if number else "article"}
+        row |= {"strategy": "skip", "share": 0.25 * (number + 1), "pictures": 15}
         for score in ("kept", *scores):
             row |= {score: kept, f"{score} low": kept - 0.07, f"{score} high": kept + 0.06}
         rows.append(row)
@@ -106,39 +120,59 @@ def rows_of(model: Model) -> list[dict]:
 def numbers_of(notebook: str, model: Model) -> dict:
     """What a notebook saves for the page."""
     alike = {"mean": 0.61, "ends": 0.42, "measures": {"update cosine": 0.17}}
+    stack = list(model.depths)[-1]
+    square = [[1.0, 0.5, 0.2], [0.5, 1.0, 0.4], [0.2, 0.4, 1.0]]
+    bands = {"name": "single", "similarity": square, "bands": {"low": [0, 1], "high": [2, 2]}}
     known = {
         "01_models": {"scored": "There is no score “look kept”: <b>its weights are not here</b>."},
         "02_checker": {"metrics": {"precision": 0.991, "recall": 0.982}},
         "03_similarity": {"similarity": {"MM-DiT": alike}},
-        "04_clustering": {"grouped": {"mean": 0.3, "low": 0.2, "high": 0.4}},
+        "04_clustering": {"grouped": {"mean": 0.3, "low": 0.2, "high": 0.4}, "stacks": {stack: bands}},
         "12_layer_by_layer": {"rows": rows_of(model), "spared": {"MM-DiT": 5, "single": 6}},
+        "13_sweep": {"rows": rows_of(model), "halves": {"all stacks": HALVES, "each stack": {stack: HALVES}}},
     }
     return known.get(notebook, {"rows": rows_of(model)})
 
 
+def ends(mean: float) -> dict[str, float]:
+    return {"mean": mean, "low": mean - 0.04, "high": mean + 0.04}
+
+
+# What four strategies keep of a half, and how far each is ahead.
+KEPT = {"random_order": 0.86, "reverse": 0.7, "skip": 0.55, "middle_repeat": 0.3}
+HALVES = {
+    "stacks": 3, "pictures": 45, "kept": {name: ends(kept) for name, kept in KEPT.items()},
+    "layout": {name: ends(kept - 0.2) for name, kept in KEPT.items()},
+    "ahead": {one: {two: ends(KEPT[one] - KEPT[two]) for two in list(KEPT)[at + 1 :]}
+              for at, one in enumerate(list(KEPT)[:-1])},
+}  # fmt: skip
+
+
+OUTCOME = {"mean": 0.5, "low": 0.4, "high": 0.6, "side": "above", "threshold": 0.3}
+
+
 def findings_of(study: Study) -> dict:
     """Verdicts in turns; of claims on the families that there are."""
-    claims, turns, found = load_claims(), cycle(("holds", "does not hold", "undecided")), {}
+    claims, turns, found = load_claims(), cycle(("holds", "not reproduced", "undecided")), {}
     for kind in ("questions", "claims"):
         found[kind] = [
             {"claim": str(claim["id"]), "model": model.key, "preset": preset, "verdict": next(turns),
-             "outcomes": [{"words": f"what {claim['id']} measures", "mean": 0.5, "low": 0.4, "high": 0.6}]}
+             "outcomes": [OUTCOME | {"words": f"what {claim['id']} measures", "verdict": "holds"}]}
             for claim in claims[kind]
             for model in study.models
             if model.family in claim.get("families", [model.family])
             for key, preset in PRESETS.items() if key in claim
         ]  # fmt: skip
     verdicts = [one["verdict"] for one in found["claims"]]
-    counts = {verdict: verdicts.count(verdict) for verdict in ("holds", "does not hold", "undecided")}
-    swept = "13_sweep" in study.notebooks
-    return found | {"counts": counts, "differ": ["3", "4"], "ranking": {"reverse": 0.96, "skip": 0.83} if swept else {}}
+    counts = {verdict: verdicts.count(verdict) for verdict in ("holds", "not reproduced", "undecided")}
+    return found | {"counts": counts, "differ": ["3", "4"], "halves": HALVES if "13_sweep" in study.notebooks else {}}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def drawn_once():
     """The chart of what it costs, the same on every page."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "cost_chapters", cache(build.cost_chapters))
+        patch.setattr(article, "cost_chapters", cache(article.cost_chapters))
         yield
 
 
@@ -177,13 +211,24 @@ class Page(HTMLParser):
                 self.outside.append(attributes[name])
 
 
+def local(page: Page) -> list[str]:
+    """The files of the report that a page leads to."""
+    links = [link.split("#")[0] for link in page.files if not link.startswith(("https://", "../"))]
+    return list(dict.fromkeys(links))
+
+
 def text_of(html: str) -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", html).split())
 
 
+def words_of(part: str) -> str:
+    """The words of a part of a page, with plain spaces."""
+    return " ".join(html.unescape(text_of(part)).replace("\N{WORD JOINER}", "").split())
+
+
 def section(page: str, name: str) -> str:
     """One section's words."""
-    return html.unescape(text_of(re.search(rf'<section id="{name}">(.*?)</section>', page, re.S).group(1)))
+    return words_of(re.search(rf'<section id="{name}">(.*?)</section>', page, re.S).group(1))
 
 
 # -- what is there ------------------------------------------------------------------------------------------
@@ -197,29 +242,42 @@ def test_importing_the_page_loads_no_torch():
 def test_the_page_has_every_section_and_every_figure_an_alt_text(page):
     found = Page(page)
     own = [row.name.replace("_", "-") for row in EXPERIMENTS if row.notebook][:7]
-    listed = ["how", "models", "space", *own, "least", "roles", "claims", "controls", "costs", "notebooks", "rerun"]
-    assert found.links == listed, "the contents lead to every section, in the order of the page"
-    assert [name for name in re.findall(r'<section id="(.*?)">', page)] == ["found", *listed]
+    listed = ["how", "models", "half", *own, "roles", "space", "claims", "limits", "related", "rerun"]
+    listed += ["controls", "costs", "notebooks"]
+    assert re.findall(r'<section id="(.*?)">', page) == listed
+    contents = re.search(r'<nav aria-label="Contents">(.*?)</nav>', page, re.S).group(1)
+    assert Page(contents).links == listed, "the contents lead to every section, in the order of the page"
     assert len(found.ids) == len(set(found.ids)), "ids are unique"
-    figures = [image for image in found.images if "src" in image]
-    assert len(figures) >= 25
-    for image in figures:
+    assert set(found.links) <= {*found.ids, ""}, "no link into nowhere"
+    assert len(found.images) >= 25
+    for image in found.images:
         assert len(image["alt"]) > 20
         assert image["src"].startswith("data:image/webp;base64,")
     assert not found.outside, "the page is self-contained"
     assert "<strong>Minis are minis.</strong>" in page
-    assert page.count("<details><summary>") == 26, "one for each claim"
-    assert page.count('<svg xmlns="http://www.w3.org/2000/svg" role="img"') == 2 + sum(
-        row.example is not None for row in EXPERIMENTS
-    ), "the stacks of both models, and every way to run the layers"
+    assert page.count('<details id="claim-') == 26, "one for each claim"
+    for drawing in re.findall(r"<svg [^>]*>", page):
+        assert 'role="img"' in drawing and re.search(r'aria-label="[^"]{20,}"', drawing), drawing
+
+
+def test_every_figure_leads_to_its_code_and_has_an_address(study, page):
+    figures = re.findall(r'<figure[^>]* id="([^"]+)"[^>]*>', page)
+    addresses = re.findall(r'<a class="self" href="#([^"]+)">', page)
+    assert len(figures) > 30
+    for address in addresses:
+        assert address in Page(page).ids, address
+    codes = re.findall(r'<a href="(notebooks/[^"#]+)#([^"]+)">code</a>', page)
+    assert len(codes) == len(addresses) >= len(figures) - 2
+    for path, _ in codes:
+        assert (study.page.parent / path).is_file()
 
 
 def test_every_executed_notebook_is_one_click_away(study, page):
     wanted = [f"notebooks/{model.key}/{name}.html" for model in study.models for name in study.notebooks_of(model)]
     assert (study.page.parent / "live/index.html").is_file()
-    links = [link for link in Page(page).files if link != "live/index.html"]
+    links = [link for link in local(Page(page)) if link != "live/index.html"]
     assert set(links) == {*wanted, f"notebooks/study/{CLOSING}.html"}
-    for link in dict.fromkeys(links):
+    for link in links:
         path = study.page.parent / link
         notebook = path.read_text()
         sources = [image["src"] for image in Page(notebook).images]
@@ -231,37 +289,55 @@ def test_a_notebooks_page_shows_its_lesson_and_the_parameters_that_it_ran_with(s
     notebook = (study.page.parent / "notebooks/flux-mini/05_skip.html").read_text()
     cells = re.findall(r'<details class="code"( open="")?><summary>(.*?)</summary>(.*?)</details>', notebook, re.S)
     assert [(opened, title) for opened, title, _ in cells] == [
-        ("", "Parameters"), (' open=""', "Parameters of this run"), (' open=""', "Code"), ("", "Code")
+        (' open=""', title) for title in ("Parameters", "Parameters of this run", "Code", "Code")
     ]  # fmt: skip
     assert "77" in cells[1][2] and "None" in cells[0][2]
 
 
 def test_numbers_in_prose_are_those_that_were_saved(study, page):
-    findings, opening = read_numbers(study.out / "study", CLOSING), section(page, "found")
-    assert "0.96 of the model is kept on average by reverse and 0.83 by skip." in opening
-    assert "A quarter of a stack run backwards keeps 0.30 of the model, the same quarter left out 0.30" in opening
-    assert "FLUX mini keeps 0.08 (0.01 – 0.14) without single layer 2, and more than 0.9 for sure" in opening
-    assert "Some layers nobody can replace in FLUX mini, SD3 mini." in opening
-    assert "SD3 mini 0.30 (0.20 – 0.40), where 0 is chance" in opening
-    counts = findings["counts"]
-    assert f"put to the test {len(findings['claims'])} times" in opening
-    assert f"{counts['holds']} hold, {counts['does not hold']} do not and {counts['undecided']} stay" in opening
-    for verdict, number in counts.items():  # of the chips, which are those of the claims
-        chips = re.findall(rf'<span class="verdict {verdict.replace(" ", "-")}" title', page)
-        assert len(chips) == number, verdict
-    words = "FLUX mini : 1 of 3 variants catastrophic for sure, 1 tolerable for sure. Best: single skip 0, 0.93 (0.86"
+    findings = read_numbers(study.out / "study", CLOSING)
+    opening = words_of(re.search(r"<header>(.*?)</header>", page, re.S).group(1))
+    assert "Shuffle a diffusion transformer’s layers and it still paints." in opening
+    assert "shuffled, 86 % (82 – 90 %) of the score is kept; with that half left out, 55 % (51 – 59 %)" in opening
+    assert "The difference is 31 points (27 to 35)." in opening
+    assert "keeps 30 % (26 – 34 %): 25 points (21 to 29) less than leaving the half out" in opening
+    assert "without any one of 11 of FLUX mini’s 3 layers and 11 of SD3 mini’s 3 layers." in opening
+    assert "Without single layer 2, FLUX mini keeps 8 % (1 – 14 %)." in opening
+    assert "Averages over 3 stacks with 15 pictures each" in opening
+    counts, claims = findings["counts"], section(page, "claims")
+    assert (
+        f"Of {len(findings['claims'])} verdicts {counts['holds']} hold, {counts['not reproduced']} are not rep"
+        in claims
+    )
+    matrix = re.search(r'<div class="claims".*', page, re.S).group()
+    for verdict, number in counts.items():  # of the cells, which are those of the claims
+        cells = re.findall(rf'<a class="(?:both)?" href="#claim-[^"]+" aria-label="[^"]*: {verdict}">', matrix)
+        assert len(cells) == number, verdict
+    words = "Most harmless is single skip 0: 93 % (86 – 99 %) of the score is kept. Most harmful is single skip 2: 8 %"
     assert words in section(page, "middle-repeat")
-    assert "broad concepts single 2 (0.92 lost)" in section(page, "roles")
+    assert "of the broad concepts single layer 2 (92 % lost)" in section(page, "roles")
     assert "precision is 0.991 and its recall 0.982" in section(page, "models")
-    assert "cosine of 0.61 on average, the first and the last 0.42" in section(page, "space")
-    assert "0.50 (0.40 – 0.60) what Q2 measures" in section(page, "skip")
+    assert "MM-DiT 0.61 0.42 0.17" in section(page, "space")
+    assert "on this mini: What Q2 measures." in section(page, "skip")
+    assert "shuffled 86 % (82 – 90 %) 66 % 16 points (12 to 20)" in section(page, "half")
+
+
+def test_a_headline_says_no_more_than_its_interval(study):
+    found = {"halves": json.loads(json.dumps(HALVES))}
+    assert facts.halves(found)["one_worst"] and facts.halves(found)["shuffle_paints"]
+    found["halves"]["ahead"]["skip"]["middle_repeat"] = {"mean": 0.02, "low": -0.01, "high": 0.05}
+    found["halves"]["kept"]["random_order"]["low"] = 0.6
+    said = facts.halves(found)
+    assert not said["one_worst"] and not said["shuffle_paints"]
+    assert facts.lead(HALVES, "skip", "random_order") == pytest.approx({"mean": -0.31, "low": -0.35, "high": -0.27})
 
 
 def test_questions_stand_where_their_test_was_made(page):
     for question in load_claims()["questions"]:
         [notebook] = [name for name in ALL if name == question["notebook"]]
-        where = {row.notebook: row.name.replace("_", "-") for row in EXPERIMENTS} | {"13_sweep": "least"}
-        assert f"{question['id']}, {question['text']}" in section(page, where.get(notebook, "space"))
+        where = {row.notebook: row.name.replace("_", "-") for row in EXPERIMENTS} | {"13_sweep": "half"}
+        said = section(page, where.get(notebook, "space"))
+        assert f"The paper’s question {question['id'][1:]}. {question['text']}" in said
 
 
 def test_figures_are_kept_as_files_and_only_those_that_were_shown(study):
@@ -290,18 +366,17 @@ def test_a_lost_figure_is_named_with_the_remedy(tmp_path):
 
 @pytest.mark.parametrize(("notebooks", "sections"), [
     (["05_skip"], ["skip"]),
-    (["01_models", "06_repeat", "13_sweep"], ["middle-repeat", "least"]),
-    (["04_clustering", "12_layer_by_layer"], ["space", "roles"]),
+    (["01_models", "06_repeat", "13_sweep"], ["half", "middle-repeat"]),
+    (["04_clustering", "12_layer_by_layer"], ["roles", "space"]),
 ])  # fmt: skip
 def test_a_study_of_fewer_notebooks_and_one_model_has_a_page_of_what_there_is(tmp_path, notebooks, sections):
     page = build.build_page(made_up(tmp_path, ["sd3-mini"], notebooks)).read_text()
-    found = Page(page)
-    assert found.links == ["how", "models", *sections, "claims", "costs", "notebooks", "rerun"]
-    assert ("harms least" in section(page, "found")) == ("13_sweep" in notebooks)
-    assert ("grouped" in section(page, "found")) == ("04_clustering" in notebooks)
-    assert ("keeps 0.08" in section(page, "found")) == ("12_layer_by_layer" in notebooks)
-    assert "run backwards" not in section(page, "found")
-    assert all((tmp_path / "report" / link).exists() for link in found.files), "no link to what did not run"
+    found, opening = Page(page), words_of(re.search(r"<header>(.*?)</header>", page, re.S).group(1))
+    listed = ["how", "models", *sections, "claims", "limits", "related", "rerun", "costs", "notebooks"]
+    assert re.findall(r'<section id="(.*?)">', page) == listed
+    assert ("it still paints" in opening) == ("with that half left out" in opening) == ("13_sweep" in notebooks)
+    assert ("keeps 8 %" in opening) == ("12_layer_by_layer" in notebooks)
+    assert all((tmp_path / "report" / link).exists() for link in local(found)), "no link to what did not run"
 
 
 def test_what_is_missing_ends_the_command_in_one_line(tmp_path):
@@ -315,73 +390,137 @@ def test_what_is_missing_ends_the_command_in_one_line(tmp_path):
 
 def test_a_study_whose_findings_did_not_run_has_a_page(tmp_path):
     study = dataclasses.replace(made_up(tmp_path, ["sd3-mini"], ["05_skip"]), closing={})
-    assert Page(build.build_page(study).read_text()).links == ["how", "models", "skip", "costs", "notebooks", "rerun"]
+    listed = ["how", "models", "skip", "limits", "related", "rerun", "costs", "notebooks"]
+    assert re.findall(r'<section id="(.*?)">', build.build_page(study).read_text()) == listed
 
 
 def test_an_experiment_is_a_row_and_a_notebook(tmp_path, monkeypatch):
     row = Experiment("every_other", "every other layer is left out", "17_every_other", "Is every other layer enough?")
     monkeypatch.setattr(experiments, "EXPERIMENTS", [*EXPERIMENTS, row])
     study = made_up(tmp_path, ["sd3-mini"], ["05_skip", "17_every_other"])
-    save_strips(study.out / "sd3-mini", "17_every_other", {
-        name: [Image.new("RGB", (96, 96), "red")] for name in ("baseline", "transformer_blocks/every other")
-    })  # fmt: skip
+    leave_strips(study.out / "sd3-mini", "17_every_other", ["transformer_blocks/every other"])
     page = build.build_page(study).read_text()
     own = section(page, "every-other")
     assert own.startswith("Is every other layer enough?")
-    assert "Best: MM-DiT skip 0, 0.93" in own and "Caption of 17_every_other-kept." in own
-    assert '["MM-DiT: every other", ' in page, "its slider"
-    assert "notebooks/sd3-mini/17_every_other.html" in Page(page).files
+    assert "Most harmless is MM-DiT skip 0: 93 %" in own and "MM-DiT skip 1 52 % (45 – 58 %)" in own, "its table"
+    assert "MM-DiT: every other" in own, "its pictures"
+    assert "notebooks/sd3-mini/17_every_other.html" in local(Page(page))
     assert "every-other" in Page(page).links
 
 
 # -- in a browser -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not shutil.which("chromium") and not os.environ.get("CI"), reason="no chromium on this machine")
-@pytest.mark.parametrize("width", [1280, 390])
-def test_the_page_opens_in_a_browser(page, tmp_path, width):
-    """What the page says of itself once a browser has laid it out, and after its sliders and tabs were used."""
-    probe = """<script>
-    const errors = [];
-    window.addEventListener("error", event => errors.push(event.message));
-    window.addEventListener("load", () => setTimeout(() => {
-      const images = [...document.images], figure = document.querySelector(".compare");
-      const [model, variant] = ["model", "variant"].map(name => figure.querySelector("select." + name));
-      const after = figure.querySelector("img.after"), before = after.src;
-      const options = variant.options.length;
-      variant.selectedIndex = variant.selectedIndex ? 0 : 1; variant.onchange();
-      const alt = after.alt;
-      figure.querySelector(".cut").value = 20; figure.querySelector(".cut").oninput();
-      parent.postMessage("probe " + JSON.stringify({
-        images: images.length, loaded: images.filter(image => image.naturalWidth > 50).length,
-        alt: images.filter(image => image.alt.length > 20).length, inner: innerWidth,
-        wide: document.documentElement.scrollWidth > innerWidth, variants: options, after: alt,
-        cut: figure.querySelector(".stage").style.getPropertyValue("--cut"), errors,
-        requests: performance.getEntriesByType("resource").map(e => e.name).filter(name => !name.startsWith("data:")),
-      }), "*");
-    }, 300));
-    </script>"""
-    (tmp_path / "page.html").write_text(page.replace("<style>", probe + "<style>", 1))
-    # In a frame, because a browser's own window is never as narrow as a phone.
-    (tmp_path / "frame.html").write_text(
-        "<script>addEventListener('message', event => document.title = event.data)</script>"
-        f'<iframe src="page.html" width="{width}" height="900" style="border:0"></iframe>'
+browser_needed = pytest.mark.skipif(not CHROMIUM and not os.environ.get("CI"), reason="no chromium on this machine")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory) -> Iterator[Chromium]:
+    with Chromium(tmp_path_factory.mktemp("browser")) as open_browser:
+        yield open_browser
+
+
+@browser_needed
+@pytest.mark.parametrize("width", [1280, 768, 390, 360])
+def test_the_page_opens_at_every_width_and_asks_no_one_else(study, browser, width):
+    browser.open(study.page, width=width)
+    assert browser.evaluate("innerWidth") == width
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width, "the page scrolls sideways"
+    seen = """[...document.images].filter(image => image.getBoundingClientRect().top < innerHeight
+                                                   && image.offsetParent && image.naturalWidth > 50).length"""
+    assert browser.evaluate(seen) >= 2, "the first screen holds pictures"
+    requests = 'performance.getEntriesByType("resource").map(e => e.name).filter(name => !name.startsWith("data:"))'
+    assert browser.evaluate(requests) == [] and browser.errors == []
+
+
+@browser_needed
+def test_one_switch_moves_every_figure_and_stays_in_the_address(study, browser):
+    """Also after a reload, and where a link leads to another model's figure."""
+    shown = """[...new Set([...document.querySelectorAll(".of")].filter(part => part.checkVisibility())
+                .map(part => part.dataset.model))].join()"""
+    browser.open(study.page)
+    first = browser.evaluate(shown)
+    other = "sd3-mini" if first == "flux-mini" else "flux-mini"
+    browser.evaluate(f"""document.querySelector('.switch [data-model="{other}"]').click()""")
+    assert browser.evaluate(shown) == other and f"model={other}" in browser.evaluate("location.href")
+    browser.open(browser.evaluate("location.href"))
+    assert browser.evaluate(shown) == other
+    browser.open(f"{study.page.as_uri()}#{first}-05_skip-kept")
+    assert browser.evaluate(shown) == first
+    assert browser.evaluate(f"document.getElementById('{first}-05_skip-kept').getBoundingClientRect().top") < 900
+    live = browser.evaluate("document.querySelector('.call').href")
+    assert live.endswith(f"#model={first}"), "the page to play with opens with the model that was read about"
+    assert browser.errors == []
+
+
+@browser_needed
+def test_pictures_are_compared_by_a_press_and_tell_their_prompt(study, browser):
+    browser.open(f"{study.page.as_uri()}?model=sd3-mini#sd3-mini-05_skip-pictures")
+    figure = "document.getElementById('sd3-mini-05_skip-pictures')"
+    after = f"{figure}.querySelector('.after:not([hidden])').innerText"
+    assert "skip 1" in browser.evaluate(after), "opens with a change that is seen and not the end of all"
+    browser.evaluate(f"{figure}.querySelector('select').selectedIndex = 2, {figure}.querySelector('select').onchange()")
+    assert "skip 2" in browser.evaluate(after)
+    browser.evaluate(f"{figure}.querySelector('[data-mode=over]').click()")
+    box = browser.evaluate(
+        f"(({{x, y, width, height}}) => [x, y, width, height])({figure}.querySelector('.after:not([hidden]) .stage')"
+        ".getBoundingClientRect())"
     )
-    done = subprocess.run(
-        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-         "--no-first-run", f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1400,1000",
-         "--virtual-time-budget=8000", "--dump-dom", (tmp_path / "frame.html").as_uri()],
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    title = re.search(r"<title>probe (.*?)</title>", done.stdout)
-    assert title, done.stderr[-2000:]
-    said = json.loads(html.unescape(title.group(1)))
-    assert said["inner"] == width
-    assert said["images"] == said["loaded"] == said["alt"] == len(Page(page).images)
-    assert said["variants"] == 3
-    assert "skip" in said["after"] and said["cut"] == "20%", "the comparison works"
-    assert said["errors"] == said["requests"] == []
-    assert not said["wide"], "the page scrolls sideways"
+    x, y = box[0] + 0.75 * box[2], box[1] + box[3] / 2  # the middle of the second of two pictures
+    for kind, buttons in (("mouseMoved", 0), ("mousePressed", 1)):
+        browser.call(
+            "Input.dispatchMouseEvent",
+            type=kind,
+            x=x + 0.1 * box[2],
+            y=y,
+            button="left" if buttons else "none",
+            buttons=buttons,
+        )
+        cut = browser.evaluate(f"{figure}.style.getPropertyValue('--cut')")
+        assert bool(cut) == bool(buttons), "the line moves when it is pressed"
+    browser.call("Input.dispatchMouseEvent", type="mouseReleased", x=x, y=y, button="left")
+    told = browser.evaluate(f"{figure}.querySelector('.picked').innerText")
+    assert study.prompts_of(study.models[1])[1] in told and "−2 % of this picture’s score" in told
+    assert float(cut.rstrip("%")) == pytest.approx(70, abs=2)
+    assert browser.errors == []
+
+
+@browser_needed
+def test_a_layer_a_claim_and_a_matrix_answer_to_a_touch(study, browser):
+    browser.open(f"{study.page.as_uri()}?model=flux-mini#roles", width=390, height=844)
+    roles = "document.getElementById('flux-mini-12-roles')"
+    assert browser.evaluate(f"{roles}.querySelector('.stepper input').value") == "2", "opens with the layer needed most"
+    browser.evaluate(f"{roles}.querySelector('.back').click()")
+    assert "without single layer 1" in browser.evaluate(f"{roles}.querySelector('.after p').innerText")
+    browser.evaluate(f"{roles}.querySelector('[data-layer=\"0\"]').click()")
+    assert "single layer 0" in browser.evaluate(f"{roles}.querySelector('.after p').innerText")
+    browser.evaluate("document.querySelector('.claims summary a[href*=flux]').click()")
+    assert browser.evaluate("[...document.querySelectorAll('.claims details')].filter(one => one.open).length") == 1
+    browser.evaluate("document.querySelector('.filters [data-verdict=undecided]').click()")
+    left = browser.evaluate("[...document.querySelectorAll('.claims details')].filter(one => !one.hidden).length")
+    assert 0 < left < 26
+    browser.evaluate("document.querySelector('.heat').scrollIntoView({behavior: 'instant', block: 'center'})")
+    found = browser.evaluate(
+        "(() => { const map = [...document.querySelectorAll('.heat')].find(one => one.checkVisibility());"
+        " const box = map.getBoundingClientRect();"
+        " map.onpointermove({clientX: box.left + box.width * .6, clientY: box.top + box.height * .1});"
+        " return map.parentElement.querySelector('.readout').innerText })()"
+    )
+    assert found == "Layers 0 and 1: 0.50"
+    small = """[...document.querySelectorAll("button, select, .call, .contents summary")].filter(one =>
+               one.checkVisibility() && one.getBoundingClientRect().height < 44).map(one => one.outerHTML)"""
+    assert browser.evaluate(small) == [], "large enough for a finger"
+    assert browser.errors == []
+
+
+@browser_needed
+def test_print_has_pictures_and_no_controls(study, browser):
+    browser.open(study.page)
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    seen = "[...document.images].filter(image => image.checkVisibility()).length"
+    assert browser.evaluate(seen) > 10
+    assert not browser.evaluate("document.querySelector('.bar').checkVisibility()")
+    browser.call("Emulation.setEmulatedMedia", media="")
 
 
 # -- text that means harm, and models that are no minis --------------------------------------------------------
@@ -411,15 +550,14 @@ def tags_of(html: str) -> tuple[int, int]:
 def test_hostile_titles_prompts_and_variants_render_as_text(tmp_path):
     study = made_up(tmp_path, ["sd3-mini"], ["05_skip", "06_repeat"])
     plain = tags_of(build.build_page(study).read_text())
-    save_strips(study.out / "sd3-mini", "06_repeat", {
-        name: [Image.new("RGB", (96, 96), "red")] for name in ("baseline", f"transformer_blocks/{HOSTILE[0]}")
-    })  # fmt: skip
+    pages = sorted((tmp_path / "report/notebooks").rglob("*.html"))
+    plain_pages = [tags_of(path.read_text()) for path in pages]
+    leave_strips(study.out / "sd3-mini", "06_repeat", [f"transformer_blocks/{HOSTILE[0]}"])
     models = [dataclasses.replace(model, title=HOSTILE[0], original=HOSTILE[1]) for model in study.models]
     settings = study.settings.model_copy(update={"prompts": HOSTILE})
     built = build.build_page(dataclasses.replace(study, models=models, settings=settings))
     assert tags_of(built.read_text()) == plain, "no script but the page's own"
-    pages = sorted((tmp_path / "report/notebooks").rglob("*.html"))
-    assert len(pages) == 3 and all(tags_of(path.read_text()) == (0, 0) for path in pages)
+    assert [tags_of(path.read_text()) for path in pages] == plain_pages and len(pages) == 3
     shown = html.unescape(built.read_text())
     assert all(text in shown for text in HOSTILE)
     assert HOSTILE[0] in html.unescape(pages[0].read_text())
@@ -449,7 +587,7 @@ def test_a_notebook_given_hostile_prompts_shows_them_as_text(tmp_path):
     document = nbformat.read(tmp_path / "done.ipynb", as_version=4)
     assert list(build.figures_of(document)) == ["toy"]
     figures = {"toy": FigureFile.load(tmp_path / "figures", "toy")}
-    body = str(build.chapter(document, figures, "figures"))
+    body = str(chapters.chapter(document, figures, "figures"))
     assert tags_of(body) == (0, 0)
     assert "<strong>Seen.</strong>" in body and 'src="figures/toy.webp"' in body
     assert all(html.unescape(body).count(text) >= 3 for text in HOSTILE), "in alt text, caption and table"
@@ -473,7 +611,7 @@ def test_a_study_of_a_model_that_is_no_mini_has_its_page(other, tmp_path):
     page = build.build_page(study).read_text()
     assert "Minis are minis" not in page and "emoji" not in section(page, "models")
     assert "&lt;b&gt;its weights are not here&lt;/b&gt;" in page
-    assert "about other models" in section(page, "found")
+    assert "about other models" in section(page, "claims")
     assert "fit to the prompt" in section(page, "roles") and "look kept" in section(page, "roles")
     assert READ not in page
     assert (study.page.parent / "notebooks" / model.key / "12_layer_by_layer.html").exists()
@@ -484,16 +622,17 @@ def test_a_mixed_study_says_what_could_not_be_measured(other, tmp_path):
     [mini, model] = study.models
     found = read_numbers(study.out / "study", CLOSING)
     lacking = {"verdict": "not measured", "model": model.key}
-    nothing = {"words": "fine detail of reverse (no checker)", "mean": None, "low": None, "high": None}
+    nothing = OUTCOME | dict.fromkeys(("mean", "low", "high")) | lacking
+    nothing |= {"words": "fine detail of reverse (no checker)"}
     for kind in ("questions", "claims"):
         own = [one for one in found[kind] if one["model"] == mini.key]
         found[kind] = own + [one | lacking | {"outcomes": [nothing]} for one in own]
     found["counts"]["not measured"] = len(found["claims"]) // 2
     save_numbers(study.out / "study", CLOSING, found)
     page = build.build_page(study).read_text()
-    assert "Minis are minis" in page and "Minis paint scenes" in section(page, "models")
-    assert f"notebooks/{mini.key}/{READ}.html" in Page(page).files
-    assert f"notebooks/{model.key}/{READ}.html" not in Page(page).files
-    assert f"Another {found['counts']['not measured']} times a claim could not be measured" in section(page, "found")
-    assert "fine detail of reverse (no checker)" in section(page, "claims")
-    assert "not measured model fine detail of reverse (no checker)" in section(page, "skip"), "and no number"
+    assert "Minis are minis" in page and "Scenes are made of emoji" in section(page, "models")
+    assert f"notebooks/{mini.key}/{READ}.html" in local(Page(page))
+    assert f"notebooks/{model.key}/{READ}.html" not in local(Page(page))
+    assert f"{found['counts']['not measured']} are not measured" in section(page, "claims")
+    assert "Fine detail of reverse (no checker)" in section(page, "claims")
+    assert "not measured : Fine detail of reverse (no checker)." in section(page, "skip"), "and no number"

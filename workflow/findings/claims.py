@@ -1,9 +1,8 @@
 """The paper's questions and the article's claims, as data/claims.yaml writes them down, and what a test says of one.
 
 A test compares what variants keep of a model, 0 chance and 1 the full model, with a number or with other variants. It
-passes or is refuted if its 95 % interval lies wholly on one side. A claim holds if all of its tests pass and does not
-hold if one is refuted; else it is not measured if one has no score or did not run, and undecided otherwise. The tests
-run in `evidence.py`.
+passes or is refuted if its 95 % interval lies wholly on one side; a difference that lies wholly within MARGIN is none.
+A claim with several tests holds if all pass, and holds in part if some do. The tests run in `evidence.py`.
 """
 
 import json
@@ -16,24 +15,29 @@ import pandas as pd
 import yaml
 
 from painters_utils.errors import unknown
-from painters_utils.measure.intervals import Interval, with_interval
+from painters_utils.measure.intervals import Interval
 from painters_utils.paths import DATA
 from painters_utils.study.scores import NAMES
 
-HOLDS, FAILS, OPEN, UNMEASURED = "holds", "does not hold", "undecided", "not measured"
+HOLDS, PART, FAILS, SAME = "holds", "holds in part", "not reproduced", "no difference"
+OPEN, UNMEASURED = "undecided", "not measured"
+KINDS = (HOLDS, PART, FAILS, SAME, OPEN, UNMEASURED)
+MARGIN = 0.05  # two things that differ by less are called equal
 # The lists of tests that a claim can have, and the preset of bands that their verdicts are about.
 PRESETS = {"tests": "matched", "both": "both", "article": "article", "matched": "matched"}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One test: what was measured, with its 95 % interval, and whether it agrees with the claim."""
+    """One test: what was measured, with its 95 % interval, which side of a threshold is claimed, and what follows."""
 
     words: str
     mean: float
     low: float
     high: float
     verdict: str
+    side: str = "above"
+    threshold: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -59,12 +63,17 @@ def load_claims(path: Path = DATA / "claims.yaml") -> dict:
     return table
 
 
-def compare(what: str, interval: Interval, side: str, threshold: float) -> Outcome:
-    """Whether an interval lies above (below) a threshold, beyond it, or across."""
+def compare(what: str, interval: Interval, side: str, threshold: float, difference: bool = False) -> Outcome:
+    """Whether an interval lies above (below) a threshold, beyond it, or across.
+
+    `what` is a sentence that says what was measured; what the claim says of it is added. Of a `difference` an interval
+    within MARGIN of the threshold says that there is none.
+    """
     mean, low, high = interval
     passes, refuted = (low > threshold, high <= threshold) if side == "above" else (high < threshold, low >= threshold)
-    words = f"{what}: {with_interval(*interval)}, claimed to be {side} {threshold:g}"
-    return Outcome(words, mean, low, high, HOLDS if passes else FAILS if refuted else OPEN)
+    same = difference and threshold - MARGIN < low and high < threshold + MARGIN
+    verdict = SAME if same else HOLDS if passes else FAILS if refuted else OPEN
+    return Outcome(what, mean, low, high, verdict, side, threshold)
 
 
 def unmeasured(what: str, verdict: str = UNMEASURED) -> Outcome:
@@ -75,9 +84,9 @@ def unmeasured(what: str, verdict: str = UNMEASURED) -> Outcome:
 def combine(outcomes: Sequence[Outcome]) -> str:
     """The verdict on a claim, of the outcomes of its tests."""
     results = {outcome.verdict for outcome in outcomes}
-    if FAILS in results or UNMEASURED in results:
-        return FAILS if FAILS in results else UNMEASURED
-    return HOLDS if results == {HOLDS} else OPEN
+    if HOLDS in results:
+        return HOLDS if results == {HOLDS} else PART
+    return next((kind for kind in (FAILS, UNMEASURED, OPEN, SAME) if kind in results), OPEN)
 
 
 def as_records(found: Sequence[Verdict]) -> list[dict]:
@@ -99,7 +108,6 @@ def verdict_table(claims: Sequence[Mapping], found: Sequence[Verdict]) -> pd.Dat
 
 
 def verdict_counts(found: Sequence[Verdict]) -> dict[str, int]:
-    """How many verdicts hold, do not hold and are undecided; and are not measured, where there are such."""
-    counts = Counter({HOLDS: 0, FAILS: 0, OPEN: 0})
-    counts.update(verdict.verdict for verdict in found)
-    return dict(counts)
+    """How many verdicts there are of each of KINDS, those that occur."""
+    counts = Counter(verdict.verdict for verdict in found)
+    return {kind: counts[kind] for kind in KINDS if counts[kind]}

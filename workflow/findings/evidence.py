@@ -12,7 +12,7 @@ from painters_utils.engine.bands import Stability, find_bands, how_grouped, stab
 from painters_utils.engine.describe import short
 from painters_utils.engine.strategies import TITLES
 from painters_utils.errors import InputError, unknown
-from painters_utils.measure.intervals import interval, interval_of_draws
+from painters_utils.measure.intervals import Interval, interval, interval_of_draws, with_interval
 from painters_utils.models.model import Model
 from painters_utils.study.experiments import Experiment, experiment, in_presets
 from painters_utils.study.recordings import SEEDS, similarity_by_stack, streams_by_stack
@@ -159,42 +159,84 @@ def run_test(test: Mapping, preset: str, evidence: Evidence, study: Mapping[str,
     role = "role" in test["of"] or "role" in of
     needed = [score, other_score, *(ROLES if role else ()), *(row_of(one).notebook for one in (test["of"], of))]
     if lacking := evidence.lacks(*dict.fromkeys(needed + ["12_layer_by_layer"] * role)):
-        return unmeasured(f"{name_of(score, test['of'])} ({lacking})")
+        return unmeasured(f"{NAMES[score]} of {name_of(test['of'])} ({lacking})")
     values = evidence.scores(preset, test["of"])[score]
-    threshold, against = test.get("than"), ""
-    if other:
-        beside = evidence.scores(preset, of)[other_score]
-        both = values.index.intersection(beside.index)
-        values = values[both] - beside[both]
-        threshold = test.get("by", 0)
-        against = f" less {name_of(other_score, of)}" if "of" in other else f" less {NAMES[other_score]}"
+    threshold, side = test.get("than"), test["is"]
+    if not other:
+        found = interval(values, values.index.get_level_values("prompt"))
+        words = f"{name_of(test['of'])} keeps {told(score, found)}; the claim says {side_of(side)}"
+        words += f" than {told_threshold(score, threshold)}"
+        return compare(words, found, side, threshold, difference=threshold == 1)  # beside the full model
+    beside = evidence.scores(preset, of)[other_score]
+    both = values.index.intersection(beside.index)
+    values, threshold = values[both] - beside[both], test.get("by", 0)
     found = interval(values, values.index.get_level_values("prompt"))
-    return compare(f"{name_of(score, test['of'])}{against}", found, test["is"], threshold)
+    if "of" in other:
+        of_score = "" if score in ("kept", "duplicates") else f" of the {NAMES[score]}"
+        words = f"{name_of(test['of'])} keeps {apart(score, found)}{of_score} than {name_of(of)}"
+    else:
+        words = f"under {name_of(test['of'])}, {apart(score, found)} is kept of the {NAMES[score]}"
+        words += f" than of the {NAMES[other_score]}"
+    words += f"; the claim says {side_of(side)}"
+    words += f" by {told_threshold(score, threshold).replace('%', 'points')}" if threshold else ""
+    return compare(words, found, side, threshold, difference=True)
 
 
-def name_of(score: str, of: Mapping) -> str:
-    """ "broad concepts of skip (MM-DiT, low)"."""
+def name_of(of: Mapping) -> str:
+    """ "skip (MM-DiT, low)"."""
     stack, band, place, role = (of.get(key) for key in ("stack", "band", "place", "role"))
     where = ["MM-DiT" if stack == "mm" else stack, band and f"{band[0]}–{band[1]}"]
-    where += [None if place == "any" else place, role and f"{role} layers"]
+    where += [None if place == "any" else place, role and f"layers for {NAMES[role]}"]
     inside = ", ".join(part for part in where if part)
-    return f"{NAMES[score]} of {TITLES[of['strategy']]}" + (f" ({inside})" if inside else "")
+    return TITLES[of["strategy"]] + (f" ({inside})" if inside else "")
+
+
+def told_threshold(score: str, number: float) -> str:
+    """ "50 %"; surplus objects are counted, all other scores are shares of the untouched model's."""
+    return f"{number:g}" if score == "duplicates" else f"{100 * number:.0f} %"
+
+
+def told(score: str, found: Interval) -> str:
+    """ "70 % (62 – 78 %) of the score"."""
+    if score == "duplicates":
+        return "{:.2f} ({:.2f} – {:.2f}) surplus objects a picture".format(*found)
+    mean, low, high = (100 * number for number in found)
+    return f"{mean:.0f} % ({low:.0f} – {high:.0f} %) of the {'score' if score == 'kept' else NAMES[score]}"
+
+
+def apart(score: str, found: Interval) -> str:
+    """ "12 points less (−20 to −4)"."""
+    if score == "duplicates":
+        return "{:+.2f} ({:+.2f} to {:+.2f}) surplus objects more".format(*found)
+    mean, low, high = (100 * number for number in found)
+    ends = f"{low:+.0f} to {high:+.0f}".replace("-", "−")
+    return f"{abs(mean):.0f} points {'less' if mean < 0 else 'more'} ({ends})"
+
+
+def side_of(side: str) -> str:
+    return "more" if side == "above" else "less"
 
 
 # -- measures -----------------------------------------------------------------------------------------------
+
+
+def measured(what: str, found: Interval, side: str, threshold: float) -> Outcome:
+    """The outcome for a number that is no score."""
+    words = f"{what}: {with_interval(*found)}; the claim says {side_of(side)} than {threshold:g}"
+    return compare(words, found, side, threshold)
 
 
 def band_similarity(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
     """Linear CKA of two layers of a matched band."""
     values = evidence.similarity_draws("linear CKA", inside_bands=True)
     prompts = [prompt for _ in SEEDS for prompt in evidence.studio.shown]
-    return compare("linear CKA inside bands", interval(values, prompts), test["is"], test["than"])
+    return measured("linear CKA inside bands", interval(values, prompts), test["is"], test["than"])
 
 
 def contrast(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
     """How grouped the model is beyond chance (`bands.how_grouped`)."""
     draws = how_grouped(evidence.stable)
-    return compare("contrast of its bands beyond chance", interval_of_draws(draws), test["is"], test["than"])
+    return measured("contrast of its bands beyond chance", interval_of_draws(draws), test["is"], test["than"])
 
 
 def ranking(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
@@ -205,7 +247,7 @@ def ranking(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) ->
     order = [by_family[family] for family in test["families"]]
     least = np.min([one - two for one, two in zip(order, order[1:], strict=False)], axis=0)
     words = " over ".join(f"{family} {one.mean():.2f}" for family, one in zip(test["families"], order, strict=True))
-    return compare(f"grouped in the order {words}, smallest lead", interval_of_draws(least), "above", 0)
+    return measured(f"grouped in the order {words}, smallest lead", interval_of_draws(least), "above", 0)
 
 
 def weaker_similarity(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
@@ -218,14 +260,16 @@ def weaker_similarity(test: Mapping, evidence: Evidence, study: Mapping[str, Evi
     if not resampled:
         return unmeasured("similarity beside the other models': none was studied", OPEN)
     beside = min(resampled.values(), key=np.mean)
-    return compare("mean cosine less that of the next model", interval_of_draws(own - beside), test["is"], test["than"])
+    return measured(
+        "mean cosine less that of the next model", interval_of_draws(own - beside), test["is"], test["than"]
+    )
 
 
 def border_near(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
     """The share of resampled pictures with a border between bands behind one of the layers."""
     first, last = test["layers"]
     share = max(float(one.borders[first : last + 1].max()) for one in evidence.stable if len(one.borders) > last)
-    return compare(f"share of draws with a border at layers {first}–{last}", (share,) * 3, test["is"], test["than"])
+    return measured(f"share of draws with a border at layers {first}–{last}", (share,) * 3, test["is"], test["than"])
 
 
 def spared(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
@@ -233,7 +277,7 @@ def spared(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> 
     if lacking := evidence.lacks("12_layer_by_layer"):
         return unmeasured(f"share of layers that can each be skipped ({lacking})")
     share = float((pd.concat(evidence.alone.values())["kept low"] > SPARED).mean())
-    return compare("share of layers that can each be skipped", (share,) * 3, test["is"], test["than"])
+    return measured("share of layers that can each be skipped", (share,) * 3, test["is"], test["than"])
 
 
 MEASURES: dict[str, Callable[[Mapping, Evidence, Mapping[str, Evidence]], Outcome]] = {

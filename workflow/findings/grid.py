@@ -8,14 +8,16 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from .claims import Verdict
+from .claims import FAILS, HOLDS, OPEN, PART, SAME, UNMEASURED, Verdict
 
 # Of each verdict: its sign, and a colour that can be read on its own tint.
 SIGNS = {
-    "holds": ("✓", "#00694d"),
-    "does not hold": ("✗", "#9c3300"),
-    "undecided": ("?", "#6e4e00"),
-    "not measured": ("·", "#4d525b"),
+    HOLDS: ("✓", "#00694d"),
+    PART: ("½", "#00694d"),
+    FAILS: ("✗", "#9c3300"),
+    SAME: ("=", "#3a4a78"),
+    OPEN: ("?", "#6e4e00"),
+    UNMEASURED: ("·", "#4d525b"),
 }
 TINT = 0.16  # of a verdict's cell
 

@@ -3,44 +3,124 @@
 `numbers` are each model's by notebook, `{"flux-mini": {"05_skip": {"rows": [...]}}}`; what did not run is not there.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
-from statistics import fmean
+from typing import Any
 
 from painters_utils.engine.describe import short
-from painters_utils.measure.intervals import with_interval
+from painters_utils.models.model import Model
 from painters_utils.study.experiments import experiment
 from painters_utils.study.scores import NAMES, verdict
 
 Numbers = Mapping[str, Mapping[str, Mapping]]
 Rows = Sequence[Mapping]
+STILL_PAINTS, NO_LONGER = 0.75, 0.5  # of the score: what the headline calls painting, and what it does not
+# What is said of a strategy when the middle half of a stack is handed to it.
+WAYS = {
+    "random_order": "shuffled",
+    "reverse": "reversed",
+    "looped_parallel": "looped in parallel",
+    "parallel": "in parallel",
+    "skip": "left out",
+    "middle_repeat": "one layer in place of all",
+}
+CARDS = ("random_order", "reverse", "skip", "middle_repeat")  # of the first screen, beside the untouched model
 
 
-def ranking(findings: Mapping) -> list[dict]:
-    """What each strategy of the sweep keeps, the most harmless first."""
-    return [{"title": experiment(name).title, "kept": kept} for name, kept in findings.get("ranking", {}).items()]
+# -- the first screen -----------------------------------------------------------------------------------------
 
 
-def matched_mean(numbers: Numbers, notebook: str) -> float | None:
-    """What a strategy keeps on average over the matched bands of all models."""
-    every = [row for of in numbers.values() for row in of.get(notebook, {}).get("rows", [])]
-    kept = [row["kept"] for row in every if row["preset"] == "matched"]
-    return fmean(kept) if kept else None
+def halves(findings: Mapping) -> dict[str, Any]:
+    """What all models' strategies keep on the same halves, and what may be said of it for sure."""
+    found = findings.get("halves") or {}
+    kept = found.get("kept", {})
+    if not set(CARDS) <= set(kept):
+        return {"kept": {}, "shuffle_paints": False, "one_worst": False}
+    shuffled, skipped = lead(found, "random_order", "skip"), lead(found, "skip", "middle_repeat")
+    return found | {
+        "random_less_skip": shuffled,
+        "skip_less_repeat": skipped,
+        "shuffle_paints": kept["random_order"]["low"] > STILL_PAINTS,
+        "order_less": shuffled["low"] > 0,
+        "one_worst": skipped["low"] > 0 and kept["middle_repeat"]["high"] < NO_LONGER,
+    }
+
+
+def lead(compared: Mapping, one: str, other: str) -> dict[str, float]:
+    """By how much `one` is ahead of `other`, whichever of the two is ahead."""
+    ahead = compared["ahead"]
+    if other in ahead.get(one, {}):
+        return ahead[one][other]
+    behind = ahead[other][one]
+    return {"mean": -behind["mean"], "low": -behind["high"], "high": -behind["low"]}
+
+
+def deepest(numbers: Numbers, model: Model) -> str | None:
+    """The deepest stack of which the middle half was changed."""
+    each = numbers[model.key].get("13_sweep", {}).get("halves", {}).get("each stack", {})
+    whole = [stack for stack, of in each.items() if set(CARDS) <= set(of["kept"])]
+    return max(whole, key=lambda stack: model.depths[stack], default=None)
+
+
+def most_telling(numbers: Numbers, models: Sequence[Model]) -> str:
+    """The model on whose deepest stack the ways to run a half differ most: the page opens with it."""
+
+    def differ(model: Model) -> float:
+        if (stack := deepest(numbers, model)) is None:
+            return -1
+        kept = [one["mean"] for one in numbers[model.key]["13_sweep"]["halves"]["each stack"][stack]["kept"].values()]
+        return max(kept) - min(kept)
+
+    return max(models, key=differ).key
+
+
+def cards(numbers: Numbers, model: Model, strips: Sequence[Mapping]) -> dict[str, Any]:
+    """The first figure: the untouched model and four ways to run the middle half of its deepest stack."""
+    if (stack := deepest(numbers, model)) is None or not strips:
+        return {"shown": []}
+    kept = numbers[model.key]["13_sweep"]["halves"]["each stack"][stack]["kept"]
+    of = {strip["strategy"]: strip for strip in strips if strip["stack"] == stack}
+    if not set(CARDS) <= set(of):
+        return {"shown": []}
+    depth, name, band = model.depths[stack], short(stack), of["skip"]["band"]
+    whole = f"{name} layers {band} of {depth}"
+    shown = [
+        {"strip": strips[0], "title": "Untouched", "says": f"all {sum(model.depths.values())} layers in order",
+         "kept": "100 %", "alt": f"Six pictures of the untouched {model.title}."}
+    ]  # fmt: skip
+    for strategy in CARDS:
+        share = f"{100 * kept[strategy]['mean']:.0f} %"
+        alt = f"The same six pictures with {whole} {WAYS[strategy]}: {share} of the score is kept."
+        about = {"title": WAYS[strategy].capitalize(), "says": f"{name} layers {band}", "kept": share}
+        shown.append({"strip": of[strategy], "alt": alt} | about)
+    return {"shown": shown, "band": whole}
 
 
 def single_layers(numbers: Numbers) -> list[dict]:
     """For each model the layer that is needed most, and how many others can be spared."""
     known = {model: of["12_layer_by_layer"] for model, of in numbers.items() if "12_layer_by_layer" in of}
     worst = {model: min(layers["rows"], key=itemgetter("kept")) for model, layers in known.items()}
-    return [{"model": model, "row": worst[model], "is": verdict_of(worst[model]), "spared": sum(of["spared"].values())}
-            for model, of in known.items()]  # fmt: skip
+    return [{"model": model, "row": worst[model], "is": verdict_of(worst[model]), "spared": sum(of["spared"].values()),
+             "layers": len(of["rows"])} for model, of in known.items()]  # fmt: skip
 
 
 def grouped(numbers: Numbers) -> list[dict]:
     """How grouped each model's layers are, the most grouped first, and whether surely beyond chance."""
     known = {model: of["04_clustering"]["grouped"] for model, of in numbers.items() if "04_clustering" in of}
     order = sorted(known, key=lambda model: -known[model]["mean"])
-    return [{"model": model, "grouped": ends(known[model]), "there": known[model]["low"] > 0} for model in order]
+    return [{"model": model, "there": known[model]["low"] > 0} for model in order]
+
+
+# -- the sections ---------------------------------------------------------------------------------------------
+
+
+def ranked(compared: Mapping) -> str:
+    """ "shuffled keeps 82 % (75 – 89 %) of the score, …, one layer in place of all 26 % (16 – 37 %)"."""
+    kept = list(compared["kept"].items())
+    first, rest = kept[0], kept[1:]
+    listed = ", ".join(f"{WAYS[name]} {100 * of['mean']:.0f} %" for name, of in rest)
+    return minus(f"{WAYS[first[0]]}, the half keeps {100 * first[1]['mean']:.0f} % of the score; {listed}")
 
 
 def in_short(rows: Rows) -> dict:
@@ -51,6 +131,27 @@ def in_short(rows: Rows) -> dict:
     return {"count": len(rows), "best": best, "worst": worst, **counts}
 
 
+def distinct(rows: Rows) -> list[Mapping]:
+    """The rows, those once that say what an earlier one says: both presets may have one order."""
+    found: dict[tuple, Mapping] = {}
+    for row in rows:
+        found.setdefault((row["stack"], row.get("words") or row["name"], row.get("combine"), str(row.get("affected")),
+                          str(row.get("steps"))), row)  # fmt: skip
+    return list(found.values())
+
+
+def parts(rows: Rows) -> list[dict]:
+    """The scores that the overall one is made of."""
+    names = ("adherence", "quality") if "adherence" in rows[0] else ("clip", "dino")
+    return [{"name": name, "title": NAMES[name]} for name in names if rows[0].get(name) is not None]
+
+
+def scores(rows: Rows) -> list[dict]:
+    """The scores of the map of roles that this model's pictures have."""
+    wanted = ("adherence", "broad", "fine", "quality", "layout", "clip", "dino", "coarse", "detail")
+    return [{"name": name, "title": NAMES[name]} for name in wanted if rows[0].get(name) is not None]
+
+
 def roles(rows: Rows) -> list[dict]:
     """Of each score that the model has, the layer that costs most of it."""
     wanted = ("broad", "fine", "layout", "quality") if "layout" in rows[0] else ("clip", "dino", "coarse", "detail")
@@ -59,19 +160,61 @@ def roles(rows: Rows) -> list[dict]:
     return [{"score": NAMES[score], "row": row, "lost": 1 - row[score]} for score, row in worst.items()]
 
 
+def by_stack(rows: Rows) -> dict[str, list[Mapping]]:
+    """The rows of each stack, by its short name, each with its number among all."""
+    found: dict[str, list[Mapping]] = {}
+    for number, row in enumerate(rows):
+        found.setdefault(short(row["stack"]), []).append(dict(row) | {"number": number})
+    return found
+
+
+def without(rows: Rows) -> list[list]:
+    """What page.js says when a layer is chosen: its name, what is kept, and each score's share."""
+    return [[f"without {layer(row)}", f"{percent(row)} of the score",
+             "; ".join(f"{one['title']} {100 * row[one['name']]:.0f} %" for one in scores(rows)
+                       if row.get(one["name"]) is not None)]
+            for row in rows]  # fmt: skip
+
+
+def worst(rows: Rows) -> int:
+    """The number of the row of which least is kept."""
+    return min(range(len(rows)), key=lambda number: rows[number]["kept"])
+
+
+def lost(row: Mapping, score: str) -> int:
+    """The percentage of a score that is lost, 0 to 100."""
+    value = row.get(score)
+    return 0 if value is None else round(100 * min(max(1 - value, 0), 1))
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """ "of 66 verdicts 12 hold, 20 hold in part, …"."""
+    words = {"holds": "hold", "holds in part": "hold in part", "no difference": "find no difference"}
+    listed = [f"{number} {words.get(kind, 'are ' + kind)}" for kind, number in counts.items()]
+    several = ", ".join(listed[:-1]) + f" and {listed[-1]}" if len(listed) > 1 else listed[0]
+    return f"of {sum(counts.values())} verdicts {several}"
+
+
+def parts_of(found: Sequence[Mapping]) -> list[str]:
+    """What each part of every claim's verdicts says."""
+    return [one["verdict"] for cell in found for one in cell["outcomes"]]
+
+
 def verdict_of(row: Mapping) -> str:
     """What is sure about a variant: "catastrophic", "tolerable" or something between."""
     return verdict(row["kept low"], row["kept high"])
 
 
-def kept(row: Mapping) -> str:
-    """ "0.93 (0.90 – 0.97)"."""
-    return with_interval(row["kept"], row["kept low"], row["kept high"])
+def percent(row: Mapping) -> str:
+    """ "70 % (62 – 78 %)"."""
+    mean, low, high = (100 * row[key] for key in ("kept", "kept low", "kept high"))
+    return minus(f"{mean:.0f} % ({low:.0f} – {high:.0f} %)")
 
 
-def ends(outcome: Mapping) -> str:
-    """Of a test or a measure, in the same way."""
-    return with_interval(outcome["mean"], outcome["low"], outcome["high"])
+def minus(words: str) -> str:
+    """The words with a true minus sign before numbers; no line ends within "70 %" and "(62 – 78 %)"."""
+    words = re.sub(r"-(?=\d)", "\N{MINUS SIGN}", words).replace(" %", "\N{NO-BREAK SPACE}%")
+    return words.replace(" – ", "\N{NO-BREAK SPACE}–\N{WORD JOINER}\N{NO-BREAK SPACE}")
 
 
 def place(row: Mapping) -> str:
@@ -82,3 +225,8 @@ def place(row: Mapping) -> str:
 def layer(row: Mapping) -> str:
     """Of a single layer's row, "MM-DiT layer 7"."""
     return f"{short(row['stack'])} layer {row['name'].split()[-1]}"
+
+
+def titles_of(rows: Rows) -> dict[str, str]:
+    """The titles of the strategies that the rows are of."""
+    return {name: experiment(name).title for name in dict.fromkeys(row["strategy"] for row in rows)}

@@ -1,31 +1,160 @@
-// The slider: in every picture, left of the line the untouched model, right of it the chosen variant.
-for (const figure of document.querySelectorAll(".compare")) {
-  const strips = JSON.parse(figure.querySelector("script").textContent);
-  const [model, variant] = ["model", "variant"].map(name => figure.querySelector("select." + name));
-  const [before, after] = ["before", "after"].map(name => figure.querySelector("img." + name));
-  const cut = figure.querySelector(".cut"), stage = figure.querySelector(".stage");
-  const columns = Number(figure.dataset.columns);
-  stage.style.setProperty("--columns", columns);
-  const source = data => "data:image/webp;base64," + data;
-  function pick() {
-    const [name, data] = strips[model.value][Number(variant.value)];
-    after.src = source(data);
-    after.alt = "Pictures with the layers changed, " + name;
-  }
-  function fill() {
-    variant.replaceChildren(...strips[model.value].slice(1).map(([name], i) => new Option(name, i + 1)));
-    variant.selectedIndex = Math.max(0, [...variant.options].findIndex(option => option.text.endsWith("(low)")));
-    before.src = source(strips[model.value][0][1]);
-    pick();
-  }
-  function slide() {
-    stage.style.setProperty("--cut", cut.value + "%");
-  }
-  if (!model.value) { figure.hidden = true; continue; }
-  model.onchange = fill; variant.onchange = pick; cut.oninput = slide;
-  stage.onpointermove = event => {  // the line follows within the picture under the pointer
-    const box = stage.getBoundingClientRect();
-    cut.value = 100 * (columns * (event.clientX - box.left) / box.width % 1); slide();
-  };
-  fill(); slide();
+// What can be touched: the model of the page, pictures before and after, the map of roles, heat maps, claims.
+const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+
+// -- one model for the whole page, kept in the address ---------------------------------------------------------
+const models = all(".switch button").map(button => button.dataset.model);
+const telling = document.querySelector("[data-telling]")?.dataset.model;
+
+function choose(model) {
+  document.body.classList.add("chosen");
+  for (const part of all(".of")) part.hidden = part.dataset.model !== model;
+  for (const button of all(".switch button")) button.setAttribute("aria-pressed", button.dataset.model === model);
+  for (const link of all('a[href^="live/index.html"]')) link.href = "live/index.html#model=" + model;
 }
+
+function inAddress(model) {
+  const address = new URL(location.href);
+  address.searchParams.set("model", model);
+  try { history.replaceState(null, "", address); } catch { /* a page in a frame may have no address */ }
+}
+
+function asked() {  // by a link to a figure of one model, by the address, or else the most telling
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const [own, named] = [target?.closest(".of")?.dataset.model, new URL(location.href).searchParams.get("model")];
+  return [own, named, telling].find(model => models.includes(model)) ?? models[0];
+}
+
+if (models.length) {
+  choose(asked());
+  for (const button of all(".switch button")) button.onclick = () => {
+    const before = button.getBoundingClientRect().top, section = reading();
+    const offset = section?.getBoundingClientRect().top;
+    choose(button.dataset.model);
+    inAddress(button.dataset.model);
+    if (section) scrollBy({ top: section.getBoundingClientRect().top - offset, behavior: "instant" });
+  };
+  const follow = () => {
+    choose(asked());
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (target?.closest("details")) target.closest("details").open = true;
+    target?.scrollIntoView({ behavior: "instant" });
+  };
+  addEventListener("hashchange", follow);
+  if (location.hash) follow();
+}
+
+// -- contents that follow --------------------------------------------------------------------------------------
+function reading() {
+  return all("main > section").filter(section => section.getBoundingClientRect().top < innerHeight / 3).at(-1);
+}
+let waiting = false;
+addEventListener("scroll", () => {
+  if (waiting) return;
+  waiting = true;
+  requestAnimationFrame(() => {
+    waiting = false;
+    const id = reading()?.id;
+    for (const link of all(".contents a")) link.toggleAttribute("aria-current", link.hash === "#" + id);
+  });
+}, { passive: true });
+const contents = document.querySelector(".contents");
+const wide = matchMedia("(min-width: 88rem)");
+wide.onchange = () => { contents.open = wide.matches; };
+contents.open = wide.matches;
+for (const link of all("a", contents)) link.addEventListener("click", () => { if (!wide.matches) contents.open = false; });
+addEventListener("click", event => { if (!wide.matches && !contents.contains(event.target)) contents.open = false; });
+
+// -- pictures before and after ---------------------------------------------------------------------------------
+for (const figure of all(".compare")) {
+  const [select, picked] = [figure.querySelector("select"), figure.querySelector(".picked")];
+  const after = all(".after", figure), prompts = JSON.parse(picked.dataset.prompts);
+  const columns = Number(figure.style.getPropertyValue("--columns"));
+  const shown = () => after[Number(select.value)];
+  const stages = all(".stage", figure);
+  for (const stage of stages) stage.append(...prompts.map((_, number) => {
+    const cell = document.createElement("i");
+    cell.style.setProperty("--column", number % columns);
+    cell.style.setProperty("--row", Math.floor(number / columns));
+    return cell;
+  }));
+  let last = 0;
+  function tell(number) {
+    last = number;
+    const kept = shown().dataset.kept.split(" ")[number];
+    picked.textContent = prompts[number] + (kept && kept !== "None" ? `: ${kept.replace("-", "−")} % of this picture’s score is kept.` : "");
+    for (const stage of stages) all("i", stage).forEach((cell, at) => cell.classList.toggle("on", at === number));
+  }
+  select.onchange = () => {
+    after.forEach((one, number) => { one.hidden = number !== Number(select.value); });
+    if (figure.querySelector("i.on")) tell(last);
+  };
+  for (const button of all(".modes button", figure)) button.onclick = () => {
+    figure.classList.toggle("over", button.dataset.mode === "over");
+    for (const other of all(".modes button", figure)) other.setAttribute("aria-pressed", other === button);
+  };
+  for (const stage of stages) {
+    const at = event => {
+      const box = stage.getBoundingClientRect();
+      const [x, y] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+      const rows = Number(figure.style.getPropertyValue("--rows"));
+      const number = Math.floor(y * rows) * columns + Math.floor(x * columns);
+      if (number >= 0 && number < prompts.length) tell(number);
+      if (figure.classList.contains("over") && event.buttons) figure.style.setProperty("--cut", 100 * (x * columns % 1) + "%");
+    };
+    stage.onpointermove = at;
+    stage.onpointerdown = event => { if (figure.classList.contains("over")) stage.setPointerCapture(event.pointerId); at(event); };
+  }
+}
+
+// -- the map of roles: a layer, and the pictures without it ----------------------------------------------------
+for (const figure of all(".roles")) {
+  const rows = JSON.parse(figure.dataset.rows), data = figure.querySelector("script");
+  const strips = data ? JSON.parse(data.textContent) : [];
+  const range = figure.querySelector("input"), picture = figure.querySelector(".after img");
+  const words = figure.querySelector(".after p");
+  function show(layer) {
+    const [name, kept, scores] = rows[layer];
+    range.value = layer;
+    range.setAttribute("aria-valuetext", name);
+    for (const cell of all(".cells i", figure)) cell.classList.toggle("on", cell.dataset.layer === String(layer));
+    if (!picture) return;
+    picture.src = strips[layer];
+    picture.alt = `The same pictures ${name}.`;
+    words.innerHTML = "<strong></strong> <span></span><br><small></small>";
+    ["strong", "span", "small"].forEach((tag, at) => { words.querySelector(tag).textContent = [name, kept, scores][at]; });
+  }
+  range.oninput = () => show(Number(range.value));
+  figure.querySelector(".back").onclick = () => show(Math.max(0, range.value - 1));
+  figure.querySelector(".on").onclick = () => show(Math.min(rows.length - 1, Number(range.value) + 1));
+  for (const cell of all(".cells i[data-layer]", figure)) cell.onclick = () => show(Number(cell.dataset.layer));
+  show(Number(range.value));
+}
+
+// -- heat maps: the value under the finger ---------------------------------------------------------------------
+for (const map of all(".heat")) {
+  const levels = Uint8Array.from(atob(map.dataset.levels), sign => sign.charCodeAt(0));
+  const [depth, low, edge, side] = ["depth", "low", "edge", "side"].map(name => Number(map.dataset[name]));
+  const readout = map.parentElement.querySelector(".readout");
+  map.onpointermove = map.onpointerdown = event => {
+    const box = map.getBoundingClientRect(), scale = map.viewBox.baseVal.width / box.width;
+    const column = Math.floor(((event.clientX - box.left) * scale - edge) / side * depth);
+    const row = Math.floor((event.clientY - box.top) * scale / side * depth);
+    if (Math.min(row, column) < 0 || Math.max(row, column) >= depth) return;
+    const value = low + levels[row * depth + column] / 255 * (1 - low);
+    readout.textContent = `Layers ${row} and ${column}: ${value.toFixed(2)}`;
+  };
+}
+
+// -- claims: filters, and cells that open their claim ----------------------------------------------------------
+for (const button of all(".filters button")) button.onclick = () => {
+  for (const other of all(".filters button")) other.setAttribute("aria-pressed", other === button);
+  const wanted = button.dataset.verdict;
+  for (const claim of all(".claims details")) claim.hidden = Boolean(wanted) && !claim.dataset.verdicts.split("|").includes(wanted);
+};
+for (const link of all(".claims summary a")) link.addEventListener("click", event => {
+  event.preventDefault();
+  const target = document.getElementById(link.hash.slice(1));
+  target.closest("details").open = true;
+  history.replaceState(null, "", link.hash);
+  target.scrollIntoView({ block: "nearest" });
+});

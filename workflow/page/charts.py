@@ -1,0 +1,149 @@
+"""Charts of the page, drawn from numbers as SVG: in the page's colours, with every number under the pointer."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+import matplotlib as mpl
+import numpy as np
+from markupsafe import Markup
+from PIL import Image
+
+from painters_utils.engine.describe import short
+
+from .facts import percent
+
+WIDTH, HEIGHT = 420, 250  # px of a line chart: it fits a phone almost unshrunk
+LEFT, RIGHT, TOP, BOTTOM = 44, 104, 12, 40
+LINE = 13  # px from one label to the next
+HEAT, EDGE = 300, 30  # px: the side of a heat map, and its margin for numbers
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a chart: points (x, y, what is said of it) and what it is called."""
+
+    name: str
+    colour: str
+    points: Sequence[tuple[float, float, str]]
+
+
+def line_chart(lines: Sequence[Line], title: str, x_label: str, y_label: str, shaded: float) -> Markup:
+    """Lines over shares from 0 to 1, each named at its end; below `shaded` the ground is tinted.
+
+    Values are drawn from −0.2 to 1.1 and cut off there.
+    """
+    x = lambda value: LEFT + value * (WIDTH - LEFT - RIGHT)  # noqa: E731
+    y = lambda value: TOP + (1.1 - min(max(value, -0.2), 1.1)) / 1.3 * (HEIGHT - TOP - BOTTOM)  # noqa: E731
+    parts = [f'<rect x="{LEFT}" y="{y(shaded):.1f}" width="{x(1) - LEFT:.1f}" height="{y(-0.2) - y(shaded):.1f}" '
+             'class="shaded"/>']  # fmt: skip
+    for tick in (0, 0.25, 0.5, 0.75, 1):
+        parts.append(label(x(tick), HEIGHT - BOTTOM + 16, f"{100 * tick:.0f} %", "middle"))
+        parts.append(label(LEFT - 6, y(tick) + 4, f"{100 * tick:.0f}", "end"))
+        parts.append(f'<line x1="{LEFT}" x2="{x(1):.1f}" y1="{y(tick):.1f}" y2="{y(tick):.1f}" class="grid"/>')
+    parts.append(label((LEFT + x(1)) / 2, HEIGHT - 6, x_label, "middle"))
+    parts.append(f'<g transform="rotate(-90)">{label(-(TOP + y(-0.2)) / 2, 12, y_label, "middle")}</g>')
+    ends = spread([y(line.points[-1][1]) for line in lines])
+    for line, end in zip(lines, ends, strict=True):
+        path = " ".join(f"{x(at):.1f},{y(value):.1f}" for at, value, _ in line.points)
+        dots = "".join(f'<circle cx="{x(at):.1f}" cy="{y(value):.1f}" r="4"><title>{escape(said)}</title></circle>'
+                       for at, value, said in line.points)  # fmt: skip
+        last = x(line.points[-1][0])
+        parts.append(
+            f'<g style="--colour:{line.colour}"><polyline points="{path}"/>{dots}'
+            f'<line x1="{last + 5:.1f}" y1="{y(line.points[-1][1]):.1f}" x2="{x(1) + 8:.1f}" y2="{end:.1f}" '
+            f'class="leader"/>{label(x(1) + 11, end + 4, line.name, "start")}</g>'
+        )
+    return svg(parts, WIDTH, HEIGHT, title, "lines")
+
+
+def spread(places: Sequence[float]) -> list[float]:
+    """Heights for labels near `places`, LINE apart at least and all inside the chart."""
+    order, found = np.argsort(places), np.zeros(len(places))
+    low = TOP + 4.0
+    for rank, index in enumerate(order):
+        room = HEIGHT - BOTTOM - LINE * (len(places) - 1 - rank)
+        found[index] = low = min(max(places[index], low), room)
+        low += LINE
+    return found.tolist()
+
+
+def heat_map(matrix: Sequence[Sequence[float]], bands: Mapping[str, Sequence[int]], name: str) -> Markup:
+    """A similarity matrix, one point of colour a pair of layers, with its bands; page.js says the value under a finger.
+
+    Colours run from the lowest value to 1.
+    """
+    values = np.asarray(matrix)
+    depth, low = len(values), float(values.min())
+    levels = np.rint(255 * (values - low) / max(1 - low, 1e-9)).clip(0, 255).astype(np.uint8)
+    colours = (mpl.colormaps["viridis"](levels)[..., :3] * 255).round().astype(np.uint8)
+    side = HEAT / depth
+    buffer = io.BytesIO()
+    Image.fromarray(colours).save(buffer, format="png", optimize=True)
+    picture = base64.b64encode(buffer.getvalue()).decode()
+    parts = [f'<image href="data:image/png;base64,{picture}" x="{EDGE}" y="0" width="{HEAT}" height="{HEAT}"/>']
+    for layer in range(0, depth, 5 if depth > 8 else 1):
+        at = (layer + 0.5) * side
+        parts += [label(EDGE + at, HEAT + 15, str(layer), "middle"), label(EDGE - 5, at + 4, str(layer), "end")]
+    for band, (first, last) in bands.items() if len(bands) > 1 else ():
+        start, wide = first * side, (last - first + 1) * side
+        parts.append(f'<rect x="{EDGE + start:.1f}" y="{start:.1f}" width="{wide:.1f}" height="{wide:.1f}" '
+                     f'class="band"><title>{escape(band)} band: layers {first}–{last}</title></rect>')  # fmt: skip
+    parts.append(label(EDGE + HEAT / 2, HEAT + 32, "layer", "middle"))
+    listed = ", ".join(f"{band} {first}–{last}" for band, (first, last) in bands.items())
+    alike = values[~np.eye(depth, dtype=bool)].mean()
+    title = f"Heat map of how alike the {depth} layers of {name} are: {alike:.2f} on average, {low:.2f} at least"
+    title += f". Bands: {listed}."
+    data = base64.b64encode(levels.tobytes()).decode()
+    more = f' data-levels="{data}" data-depth="{depth}" data-low="{low:.3f}" data-edge="{EDGE}" data-side="{HEAT}"'
+    return svg(parts, EDGE + HEAT + 4, HEAT + 38, title, "heat", more)
+
+
+def label(x: float, y: float, words: str, anchor: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
+
+
+def svg(parts: Sequence[str], width: float, height: float, title: str, kind: str, more: str = "") -> Markup:
+    return Markup(
+        f'<svg class="{kind}" role="img" aria-label="{escape(title)}" viewBox="0 0 {width:g} {height:g}" '
+        f'width="{width:g}" height="{height:g}"{more}>{"".join(parts)}</svg>'
+    )
+
+
+def sweep_charts(
+    rows: Sequence[Mapping], titles: Mapping[str, str], colours: Mapping[str, str], shaded: float
+) -> list[Markup]:
+    """What a model's strategies keep as ever more of a stack's middle is changed: a chart for each of its stacks."""
+    charts = []
+    for stack in dict.fromkeys(row["stack"] for row in rows):
+        lines = []
+        for strategy in dict.fromkeys(row["strategy"] for row in rows if row["stack"] == stack):
+            of = [row for row in rows if row["stack"] == stack and row["strategy"] == strategy]
+            points = [(0.0, 1.0, "nothing changed: 100 %")]
+            points += [(row["share"], row["kept"], f"{row['name']}: {percent(row)} of the score") for row in of]
+            lines.append(Line(titles[strategy], colours[strategy], points))
+        told = "; ".join(f"{line.name} {100 * line.points[-1][1]:.0f} %" for line in lines)
+        title = f"{short(stack)}: share of the score kept as ever more layers change. At the largest share: {told}."
+        charts.append(
+            line_chart(lines, title, f"share of the {short(stack)} layers changed", "% of the score kept", shaded)
+        )
+    return charts
+
+
+def interval_plot(outcome: Mapping) -> Markup:
+    """A claim's part as a picture: the interval, the claimed side tinted, from −1 to 1 or as far as the numbers go."""
+    numbers = [outcome[end] for end in ("low", "high", "threshold")]
+    low, high = min([*numbers, 0.0]), max([*numbers, 1.0 if min(numbers) >= 0 else 0.2])
+    pad = 0.05 * (high - low)
+    at = lambda value: 160 * (value - low + pad) / (high - low + 2 * pad)  # noqa: E731
+    limit = at(outcome["threshold"])
+    start, wide = (limit, 160 - limit) if outcome["side"] == "above" else (0, limit)
+    return svg(
+        [f'<rect x="{start:.1f}" y="0" width="{wide:.1f}" height="16" class="claimed"/>',
+         f'<line x1="{limit:.1f}" x2="{limit:.1f}" y1="0" y2="16" class="limit"/>',
+         f'<line x1="{at(outcome["low"]):.1f}" x2="{at(outcome["high"]):.1f}" y1="8" y2="8" class="range"/>',
+         f'<circle cx="{at(outcome["mean"]):.1f}" cy="8" r="4"/>'],
+        160, 16, "The interval of what was measured; tinted, the side that the claim is on.", "interval",
+    )  # fmt: skip
