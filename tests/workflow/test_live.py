@@ -1,130 +1,312 @@
-"""The painter that runs in a browser paints what the pipeline paints, from a file, without a server."""
+"""The page on which the minis paint in a browser: what it paints, and that everybody can use it."""
 
 import base64
-import html
 import json
 import os
 import re
-import shutil
-import subprocess
 from itertools import chain
 
 import numpy as np
 import pytest
+from browser import CHROMIUM, FIREFOX, Chromium, Firefox, served
 
 from painters_utils import Model, build_order, layer_order, load_pipeline, paint
-from painters_utils.paths import CODE
+from painters_utils.engine.describe import describe
+from painters_utils.engine.strategies import STRATEGIES
+from painters_utils.paths import CODE, DATA
 from workflow.page.build import templates
 from workflow.page.live import live_page
 
 LIVE = CODE / "workflow/page/template/live"
-PARTS = ("transformer", "text_encoder", "text_encoder_2", "text_encoder_3", "vae")
-JOBS = [  # a prompt, a seed, and how the 24 layers run
-    ("a red dog left of a yellow cat on a blue background", 0, build_order("identity", 24)),
-    ("a green car and a red apple on a white background", 1, build_order("reverse", 24, [8, 15])),
-    ("three red apples on a striped green background", 2, build_order("skip", 24, [8, 15])),
-    ("an owl on a gray background", 0, build_order("middle_repeat", 24, [9, 12])),
-    ("a purple car above a pink house on a dotted yellow background", 3, build_order("looped_parallel", 24, [8, 13])),
+MM, JOINT, SINGLE = "transformer_blocks", "joint_transformer_blocks", "single_transformer_blocks"
+JOBS = {  # of each model five ways to run its layers
+    "flux-mini": [
+        {},
+        {MM: build_order("reverse", 19, [6, 11])},
+        {SINGLE: build_order("skip", 38, [8, 15])},
+        {MM: build_order("looped_parallel", 19, [6, 10]), SINGLE: build_order("middle_repeat", 38, [10, 14])},
+        {SINGLE: build_order("random_order", 38, [10, 20], seed=1)},
+    ],
+    "sd3-mini": [
+        {},
+        {MM: build_order("reverse", 24, [8, 15])},
+        {MM: build_order("skip", 24, [8, 15])},
+        {MM: build_order("middle_repeat", 24, [9, 12])},
+        {MM: build_order("looped_parallel", 24, [8, 13])},
+    ],
+    "auraflow-mini": [
+        {},
+        {JOINT: [1, 0, 2, 3]},
+        {SINGLE: build_order("remove_last", 32, k=4)},
+        {JOINT: [0, [1, 2], 3], SINGLE: build_order("middle_repeat", 32, [10, 14])},
+        {SINGLE: build_order("reverse", 32, [20, 25])},
+    ],
+}
+PROMPTS = [
+    "a red dog left of a yellow cat on a blue background",
+    "a green car and a red apple on a white background",
+    "three red apples on a striped green background",
+    "an owl on a gray background",
+    "a purple car above a pink house on a dotted yellow background",
 ]
-PROBE = """
-const decoded = (text) => Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0)).buffer;
-window.onerror = (message) => { document.title = "probe " + JSON.stringify({ error: message }); };
-onload = async () => {
-  const files = Object.fromEntries(Object.entries(FILES).map(([part, text]) => [part, readTensors(decoded(text))]));
-  const painter = new SD3(new Memory(decoded(KERNEL), 160), files, VOCABULARY), pictures = [];
-  for (const [prompt, seed, order] of JOBS) {
-    const pixels = await painter.paint(prompt, { seed, order });
-    pictures.push(btoa(String.fromCharCode(...Uint8Array.from(pixels, (value) => Math.round(255 * value)))));
-  }
-  document.title = "probe " + JSON.stringify({ pictures });
-};
-"""
+UNTIL = "(async () => {{ while (!({})) await new Promise((go) => setTimeout(go, 20)); }})()"
+PAINTED = UNTIL.format("document.body.dataset.painted == running")
+needs_chromium = pytest.mark.skipif(not CHROMIUM and not os.environ.get("CI"), reason="no chromium on this machine")
 
 
-def in_base64(path):
-    return base64.b64encode(path.read_bytes()).decode()
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A checkout in small: report/live, and data/models beside it."""
+    root = tmp_path_factory.mktemp("site")
+    (root / "report/live").mkdir(parents=True)
+    for path, content in live_page(root / "report/live", templates()).items():
+        path.write_bytes(content)
+    (root / "data").symlink_to(DATA)
+    return root
 
 
-def probed(page, folder, address=""):
-    """What a page says of itself in its title, in a browser that opens it from its file."""
-    done = subprocess.run(
-        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-         "--no-first-run", f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=120000", "--dump-dom",
-         page.as_uri() + address],
-        capture_output=True, text=True, timeout=240,
-    )  # fmt: skip
-    title = re.search(r"<title>probe (.*?)</title>", done.stdout)
-    assert title, done.stderr[-2000:]
-    return json.loads(html.unescape(title.group(1)))
+@pytest.fixture(scope="module")
+def page(site):
+    return site / "report/live/index.html"
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    with Chromium(tmp_path_factory.mktemp("browser")) as browser:
+        yield browser
+
+
+def pictures(browser, model, jobs):
+    """What the open page's painter makes of some jobs."""
+    browser.evaluate(UNTIL.format("painter"))
+    script = """(async () => {
+      const text = (pixels) => btoa(String.fromCharCode(...Uint8Array.from(pixels, (value) => Math.round(255 * value))));
+      const made = [];
+      for (const job of %s) made.push(text(await painter.paint(job.prompt, job)));
+      return made;
+    })()"""
+    made = browser.evaluate(script % json.dumps([job | {"guidance": model.call["guidance_scale"]} for job in jobs]))
+    return [np.frombuffer(base64.b64decode(text), np.uint8).reshape(96, 96, 3).astype(float) for text in made]
+
+
+def jobs_of(model, orders):
+    return [
+        {"prompt": PROMPTS[number], "seed": number, "steps": model.steps, "orders": order}
+        for number, order in enumerate(orders)
+    ]
+
+
+# -- what it paints ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("chromium") and not os.environ.get("CI"), reason="no chromium on this machine")
-def test_the_browser_paints_what_the_pipeline_paints(tmp_path):
-    folder = Model.named("sd3-mini").source.folder
-    files = {part: in_base64(next((folder / part).glob("*.safetensors"))) for part in PARTS}
-    vocabulary = json.loads((folder / "tokenizer/tokenizer.json").read_text())["model"]["vocab"]
-    given = dict(KERNEL=in_base64(LIVE / "kernel.wasm"), FILES=files, VOCABULARY=vocabulary, JOBS=JOBS)
-    constants = [f"const {name} = {json.dumps(value)};" for name, value in given.items()]
-    scripts = [(LIVE / f"{name}.js").read_text() for name in ("noise", "network", "sd3")]
-    page = tmp_path / "page.html"
-    page.write_text("".join(f"<script>{script}</script>\n" for script in [*constants, *scripts, PROBE]))
-    said = probed(page, tmp_path)
-    assert "error" not in said, said
-
-    pipe, model = load_pipeline("sd3-mini"), Model.named("sd3-mini")
-    for (prompt, seed, order), picture in zip(JOBS, said["pictures"], strict=True):
-        with layer_order(pipe.transformer, {"transformer_blocks": order}):
-            [expected] = paint(pipe, [prompt], [seed], **model.call)
-        found = np.frombuffer(base64.b64decode(picture), np.uint8).reshape(96, 96, 3).astype(float)
-        assert np.abs(found - np.asarray(expected.image, float)).mean() < 0.5, (prompt, order)
+@needs_chromium
+@pytest.mark.parametrize("name", JOBS)
+def test_the_browser_paints_what_the_pipeline_paints(page, chromium, name):
+    pipe, model = load_pipeline(name), Model.named(name)
+    jobs = jobs_of(model, JOBS[name])
+    chromium.open(f"{page.as_uri()}#model={name}&prompt=")  # nothing of its own
+    for job, found in zip(jobs, pictures(chromium, model, jobs), strict=True):
+        with layer_order(pipe.transformer, job["orders"]):
+            [expected] = paint(pipe, [job["prompt"]], [job["seed"]], **model.call)
+        assert np.abs(found - np.asarray(expected.image, float)).mean() < 0.5, job
         assert found.std() > 5
 
 
-HANDS = """<script>
-const errors = [], wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-addEventListener("error", (event) => errors.push(event.message));
-const painted = async (before) => { while (document.body.dataset.painted === before) await wait(20); };
-const difference = () => {
-  const [one, other] = ["untouched", "changed"].map((id) =>
-    document.getElementById(id).getContext("2d").getImageData(0, 0, 96, 96).data);
-  return one.reduce((sum, value, i) => sum + Math.abs(value - other[i]), 0) / one.length;
-};
-addEventListener("load", async () => {
-  const seen = [], note = () => seen.push(
-    { difference: difference(), hash: location.hash, words: document.getElementById("words").textContent });
-  await painted(undefined);
-  note();
-  for (const act of [
-    () => document.getElementById("reset").click(),
-    () => { document.querySelector("#layers li:nth-child(10) button").dispatchEvent(
-      new KeyboardEvent("keydown", { key: "Delete", bubbles: true })); },
-    () => { choose(3); choose(4); edit("together"); },
-  ]) { const before = document.body.dataset.painted; act(); await painted(before); note(); }
-  document.title = "probe " + JSON.stringify({ seen, errors, wide: document.documentElement.scrollWidth > innerWidth,
-    small: [...document.querySelectorAll("button")].filter((button) => button.offsetHeight < 44).length });
-});
-</script>"""
+@pytest.mark.slow
+@pytest.mark.skipif(not FIREFOX, reason="no firefox on this machine")
+@pytest.mark.skipif(not CHROMIUM, reason="no chromium on this machine")
+def test_firefox_paints_what_chromium_paints(page, chromium, tmp_path):
+    model = Model.named("auraflow-mini")
+    jobs, address = jobs_of(model, JOBS[model.name][2:4]), f"{page.as_uri()}#model={model.name}&prompt="
+    chromium.open(address)
+    with Firefox(tmp_path) as firefox:
+        firefox.open(address)
+        pairs = zip(pictures(firefox, model, jobs), pictures(chromium, model, jobs), strict=True)
+        assert all(np.abs(one - other).mean() < 0.5 and one.std() > 5 for one, other in pairs)
+        firefox.open(f"{page.as_uri()}#model=auraflow-mini&order=0-3/0-7,31-8&prompt=an+owl+on+a+gray+background")
+        firefox.evaluate(PAINTED)
+        assert "reverse order" in firefox.evaluate("document.getElementById('words').textContent")
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("chromium") and not os.environ.get("CI"), reason="no chromium on this machine")
-def test_layers_are_rearranged_by_hand(tmp_path):
-    for path, content in live_page(tmp_path / "live", templates()).items():
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(content)
-    page = tmp_path / "live/index.html"
-    page.write_text(page.read_text().replace("</head>", HANDS + "</head>"))
-    said = probed(page, tmp_path, "#prompt=an+owl+on+a+gray+background&seed=1&steps=2&order=0-7,15-8,16-23")
-    first, usual, without, grouped = said["seen"]
-    assert "backwards" in first["words"] and "order=0-7%2C15-8%2C16-23" in first["hash"] and first["difference"] > 1
-    assert usual["difference"] == 0 and "order=0-23" in usual["hash"], "the untouched picture, and the address says so"
-    assert "layer 9 left out" in without["words"] and without["difference"] > 0
-    assert "order=0-2%2C%283.4%29%2C5-8%2C10-23" in grouped["hash"] and "parallel" in grouped["words"]
-    assert said["errors"] == [] and not said["wide"] and said["small"] == 0
+@needs_chromium
+def test_over_http_the_weights_are_those_of_the_repository(site, chromium):
+    with served(site) as server:
+        chromium.open(f"{server}/report/live/index.html#model=auraflow-mini&steps=1")
+        chromium.evaluate(PAINTED)
+        names = chromium.evaluate("performance.getEntriesByType('resource').map((entry) => entry.name)")
+        chromium.open("about:blank")
+    assert [name for name in names if "/data/models/auraflow-mini/transformer/" in name] and not chromium.errors
+    assert not any("weights-" in name or "sd3-mini" in name for name in names), "nothing that is not needed"
 
 
-def test_without_its_weights_there_is_no_painter(tmp_path, monkeypatch):
+# -- orders -----------------------------------------------------------------------------------------------
+
+
+@needs_chromium
+def test_orders_are_those_of_the_study_in_its_own_words(tmp_path, chromium):
+    ways = {"band": {"band": [5, 12]}, "k": {"k": 6}}
+    known = {name: way for name in STRATEGIES if name != "swap_neighbours" for key, way in ways.items()
+             if key == ("k" if name.startswith("remove") else "band")}  # fmt: skip
+    page = tmp_path / "orders.html"
+    page.write_text("".join(f"<script>{(LIVE / name).read_text()}</script>" for name in ("noise.js", "orders.js")))
+    chromium.open(page)
+    assert set(chromium.evaluate("Object.keys(STRATEGIES)")) == set(known)
+    for name, way in known.items():
+        for draw in range(3 if name == "random_order" else 1):
+            order = build_order(name, 24, **({} if name == "identity" else way), **({"seed": draw} if draw else {}))
+            band = {"remove_first": [9, 5], "remove_last": [18, 3]}.get(name, [5, 12])
+            made = chromium.evaluate(f"buildOrder('{name}', 24, {band}, {draw})")
+            assert made == order
+            stack = json.dumps({"title": "MM-DiT", "depth": 24})
+            assert chromium.evaluate(f"readOrder(writeOrder({order}), {stack})") == order
+            assert chromium.evaluate(f"describe({order}, 24)") == describe(order, 24)
+
+
+@pytest.mark.slow
+@needs_chromium
+@pytest.mark.parametrize(("address", "said"), [
+    ("model=flux-mini&order=0-18/0-38", "does not fit FLUX mini: there is no single layer 38, they are 0 to 37"),
+    ("model=auraflow-mini&order=0-23", "does not fit AuraFlow mini: it is for 1 and not for 2 stacks"),
+    ("model=sd3-mini&order=23,0-22", "layer 23 returns no words"),
+    ("model=sd3-mini&order=0-5,(7.7)", "a group holds a layer twice"),
+    ("model=sd3-mini&order=constructor", "“constructor” is no part of an order"),
+    ("model=sd4-mini&steps=0", "There is no model “sd4-mini” here. The steps must be from 1 to 32."),
+])  # fmt: skip
+def test_an_address_that_does_not_fit_is_answered(page, chromium, address, said):
+    chromium.open(f"{page.as_uri()}#{address}&prompt=a+unicorn")
+    assert said in chromium.evaluate("document.getElementById('note').textContent")
+    assert "does not know “unicorn”" in chromium.evaluate("document.getElementById('hint').textContent")
+    if "order" in address:
+        assert "Every layer runs once" in chromium.evaluate("document.getElementById('words').textContent")
+    assert not chromium.errors
+
+
+# -- hands ------------------------------------------------------------------------------------------------
+
+SEEN = """({
+  words: document.getElementById("words").textContent, hash: location.hash, order: state.orders.transformer_blocks,
+  difference: (([one, other]) => one.reduce((sum, value, i) => sum + Math.abs(value - other[i]), 0) / one.length)(
+    ["untouched", "changed"].map((id) => document.getElementById(id).getContext("2d").getImageData(0, 0, 96, 96).data)),
+})"""
+MIDDLE = """((place) => {
+  const button = document.querySelectorAll(".layers button")[place];
+  button.scrollIntoView({ block: "center" });
+  const { x, y, width, height } = button.getBoundingClientRect();
+  return [x + width / 2, y + height / 2];
+})"""
+KEY = """document.querySelectorAll(".layers button")[{}].dispatchEvent(
+  new KeyboardEvent("keydown", {{ key: "{}", altKey: {}, bubbles: true }}))"""
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_layers_are_rearranged_by_hand(page, chromium):
+    def then(act):
+        chromium.evaluate(f"(() => {{ {act} }})()")
+        chromium.evaluate(PAINTED)
+        return chromium.evaluate(SEEN)
+
+    order = "#prompt=an+owl+on+a+gray+background&seed=1&steps=2&order=0-7,15-8,16-23"
+    chromium.open(page.as_uri() + order, width=390)
+    first = then("")
+    assert first["words"] == "Layers 8–15 run in reverse order." and first["difference"] > 1
+    assert "order=0-7,15-8,16-23" in first["hash"]
+    usual = then("document.getElementById('reset').click()")
+    assert usual["difference"] == 0 and "order=0-23" in usual["hash"], "the untouched picture"
+    without = then(KEY.format(9, "Delete", "false"))
+    assert without["words"] == "Layer 9 is skipped." and without["difference"] > 0
+    moved = then(KEY.format(2, "ArrowRight", "true"))
+    assert moved["order"][:4] == [0, 1, 3, 2]
+    grouped = then("choose('transformer_blocks', 4); choose('transformer_blocks', 5); edit('together')")
+    assert "order=0-1,3,2,(4.5),6-8,10-23" in grouped["hash"] and "run in parallel" in grouped["words"]
+    field = "document.querySelector('[name={}]')"
+    preset = then(f"const chosen = {field.format('strategy')}; chosen.value = 'random_order'; chosen.onchange()")
+    assert preset["order"] == build_order("random_order", 24, [8, 15])
+    preset = then(f"const draw = {field.format('draw')}; draw.value = 2; draw.onchange()")
+    assert preset["order"] == build_order("random_order", 24, [8, 15], seed=2)
+
+    then("document.getElementById('reset').click()")
+    start, end = (chromium.evaluate(f"{MIDDLE}({place})") for place in (8, 10))
+    chromium.touch(start, end, hold=0.4)
+    assert then("")["order"][8:11] == [9, 10, 8], "a finger that was held for a moment carries the layer"
+    start, end = (chromium.evaluate(f"{MIDDLE}({place})") for place in (3, 5))
+    chromium.touch(start, end)
+    assert then("")["order"][3:6] == [3, 4, 5], "one that was not scrolls"
+    chromium.touch(start)
+    assert chromium.evaluate("chosen.places") == [3], "a press chooses"
+    assert not chromium.errors
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_another_model_is_one_press_away_and_words_are_completed(page, chromium):
+    chromium.open(f"{page.as_uri()}#steps=1&prompt=a+red+dog")
+    chromium.evaluate(PAINTED)
+    chromium.evaluate("document.querySelector('[value=auraflow-mini]').click()")
+    assert "Loading the weights of AuraFlow mini" in chromium.evaluate("document.getElementById('loading').textContent")
+    chromium.evaluate(PAINTED)
+    assert chromium.evaluate("location.hash").startswith("#model=auraflow-mini&order=0-3/0-9,20-10,21-31&")
+    assert chromium.evaluate("document.querySelectorAll('.layers').length") == 2
+    typed = "(() => { const input = document.getElementById('prompt'); input.value = 'a red mic'; suggest(); })()"
+    chromium.evaluate(typed)
+    chromium.evaluate("document.querySelector('#suggestions button').click()")
+    assert chromium.evaluate("document.getElementById('prompt').value") == "a red microphone "
+    assert not chromium.errors
+
+
+READABLE = """(() => {
+  const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+  const light = (colour) => { // of a colour on what is behind it
+    canvas.fillStyle = colour;
+    canvas.fillRect(0, 0, 1, 1);
+    const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map((v) => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+    return .2126 * r + .7152 * g + .0722 * b;
+  };
+  const faint = [], visible = (one) => one.checkVisibility() && one.getBoundingClientRect().width;
+  for (const one of document.querySelectorAll("body *")) {
+    const text = [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    if (!visible(one) || !(text || one.matches("input:not([type=radio]), select"))) continue;
+    const over = [];
+    for (let around = one; around; around = around.parentElement) over.unshift(getComputedStyle(around).backgroundColor);
+    const [paper, ink] = [over.map(light).at(-1), light(getComputedStyle(one).color)].sort((a, b) => b - a);
+    if ((paper + .05) / (ink + .05) < 4.5) faint.push(one.outerHTML.slice(0, 80));
+  }
+  const small = [...document.querySelectorAll("button, select, input, summary")].filter(visible).filter(
+    (one) => one.offsetHeight < 44 || one.offsetWidth < 44).map((one) => one.outerHTML.slice(0, 80));
+  return { faint, small, wide: document.documentElement.scrollWidth - document.documentElement.clientWidth };
+})()"""
+
+
+@pytest.mark.slow
+@needs_chromium
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (768, "light"), (390, "dark"), (360, "light")])
+def test_it_is_readable_and_fits_every_screen(page, chromium, width, scheme):
+    group = ".".join(map(str, range(30)))
+    address = f"{page.as_uri()}#model=flux-mini&order=0-18/({group}),30-37,40&prompt=a+unicorn+on+a+red+hat"
+    chromium.open(address.replace(",40", ""), width=width, prefers_color_scheme=scheme)
+    chromium.evaluate("(() => { say('note', 'A note.'); choose('transformer_blocks', 2); suggest(); })()")
+    assert chromium.evaluate(READABLE) == {"faint": [], "small": [], "wide": 0}
+    assert not chromium.errors
+
+
+@needs_chromium
+@pytest.mark.slow
+def test_a_browser_that_cannot_paint_says_so(page, tmp_path):
+    with Chromium(tmp_path) as browser:
+        shown = "document.getElementById('{}').checkVisibility()"
+        script = browser.call("Page.addScriptToEvaluateOnNewDocument", source="WebAssembly.validate = () => false")
+        browser.open(page)
+        assert browser.evaluate(shown.format("unable")) and not browser.evaluate(shown.format("app"))
+        browser.call("Page.removeScriptToEvaluateOnNewDocument", identifier=script["identifier"])
+        browser.call("Emulation.setScriptExecutionDisabled", value=True)
+        browser.open(page)
+        assert "switched off" in browser.evaluate("document.querySelector('noscript').innerText")
+        assert not browser.evaluate(shown.format("app"))
+
+
+def test_without_their_weights_there_are_no_painters(tmp_path, monkeypatch):
     monkeypatch.setattr("workflow.page.live.DATA", tmp_path)
     assert live_page(tmp_path / "live", templates()) == {}
 

@@ -1,7 +1,7 @@
-"""The page on which a mini paints in the reader's browser: scripts from template/live, weights of the mini.
+"""The page on which the minis paint in the reader's browser: scripts from template/live, weights of the minis.
 
 Over http the weights are read from data/models. A page that is opened from a file may not read files, but it may run
-scripts: so they are written once more, as text in a script beside it, which nobody commits.
+scripts: so each mini's are written once more, as text in a script beside it, which nobody commits.
 """
 
 import base64
@@ -11,44 +11,86 @@ from pathlib import Path
 import yaml
 from jinja2 import Environment
 
+from painters_utils.engine.describe import short
+from painters_utils.models.model import Model
 from painters_utils.paths import DATA
 
-MODEL = "sd3-mini"
-PARTS = ("transformer", "text_encoder", "text_encoder_2", "text_encoder_3")
+SCRIPTS = {"flux-mini": "flux.js", "sd3-mini": "sd3.js", "auraflow-mini": "auraflow.js"}
+SHARED = ("noise.js", "network.js", "text.js", "latents.js", "painter.js")
+FIRST = "sd3-mini"  # what an address without a model means: that of a page that had no other
+STREAMS = {  # of a stack's blocks, by what people call it
+    "MM-DiT": "Image and words run through them in two streams, which read each other.",
+    "single": "Image and words run through them in one stream.",
+}
 
 
 def live_page(folder: Path, templates: Environment) -> dict[Path, bytes]:
-    """The page's files; none if the mini's weights are not here."""
-    models = DATA / "models"
-    weights = {part: next((models / MODEL / part).glob("*.safetensors"), None) for part in PARTS}
-    weights["vae"] = next((models / "vae").glob("*.safetensors"), None)
-    if not all(weights.values()):
+    """The page's files: of the minis whose weights are here; none if there are none."""
+    here = {name: files for name in SCRIPTS if (files := weights_of(name))}
+    if not here:
         return {}
     scripts = Path(str(templates.get_template("live/live.html.j2").filename)).parent
-    prompts = yaml.safe_load((DATA / "prompts.yaml").read_text())
+    prompts, vocabulary = yaml.safe_load((DATA / "prompts.yaml").read_text()), vocabulary_of(next(iter(here)))
     about = {
         "kernel": in_base64((scripts / "kernel.wasm").read_bytes()),
-        "vocabulary": json.loads((models / MODEL / "tokenizer/tokenizer.json").read_text())["model"]["vocab"],
-        "files": {
-            part: str(path.relative_to(models / MODEL if part != "vae" else models)) for part, path in weights.items()
-        },
-        "prompts": [*prompts["article"]["mini"][1:], *prompts["showcase"]],
+        "vocabulary": vocabulary,
+        "prompts": [*prompts["showcase"], *prompts["article"]["mini"][1:]],
+        "first": FIRST if FIRST in here else next(iter(here)),
+        "models": {name: about_model(Model.named(name), files) for name, files in here.items()},
     }
-    texts = {
-        part: in_base64(only(path, "decoder") if part == "vae" else path.read_bytes()) for part, path in weights.items()
+    page = {
+        "about": about,
+        "words": sorted(word for word in vocabulary if word.isalpha()),
+        "scripts": [*SHARED, *(SCRIPTS[name] for name in here), "orders.js", "page.js"],
     }
-    files = {folder / script.name: script.read_bytes() for script in [*scripts.glob("*.js"), *scripts.glob("kernel.*")]}
-    files[folder / "live.css"] = (scripts / "live.css").read_bytes()
-    files[folder / f"weights-{MODEL}.js"] = f"const WEIGHTS = {json.dumps(texts)};\n".encode()
-    files[folder / "index.html"] = templates.get_template("live/live.html.j2").render(about=about, depth=24).encode()
+    files = {folder / path.name: path.read_bytes() for path in scripts.iterdir() if path.suffix != ".j2"}
+    files[folder / "index.html"] = templates.get_template("live/live.html.j2").render(page).encode()
+    for name, parts in here.items():
+        texts = {part: in_base64(only(path, "decoder" if part == "vae" else "")) for part, path in parts.items()}
+        script = f"(globalThis.WEIGHTS ??= {{}})[{json.dumps(name)}] = {json.dumps(texts)};\n"
+        files[folder / f"weights-{name}.js"] = script.encode()
     return files
+
+
+def weights_of(name: str) -> dict[str, Path]:
+    """The .safetensors of a mini's transformer, text encoders and VAE; none if one is not here."""
+    folders = sorted((DATA / "models" / name).glob("t*_encoder*")) + [DATA / "models" / name / "transformer"]
+    folders.append(DATA / "models/vae")
+    found = {folder.name: next(folder.glob("*.safetensors"), None) for folder in folders}
+    return {part: path for part, path in found.items() if path} if all(found.values()) else {}
+
+
+def vocabulary_of(name: str) -> dict[str, int]:
+    """The number of each word that a mini knows; all minis know the same."""
+    return json.loads((DATA / "models" / name / "tokenizer/tokenizer.json").read_text())["model"]["vocab"]
+
+
+def about_model(model: Model, files: dict[str, Path]) -> dict:
+    """What the page must know of a mini."""
+    closed = model.family == "sd3"  # the last layer returns no words, so that no other can follow it
+    stacks = [
+        {"name": stack, "title": short(stack), "about": STREAMS[short(stack)], "depth": depth, "closed": closed}
+        for stack, depth in model.depths.items()
+    ]
+    return {
+        "title": model.title,
+        "short": model.title.removesuffix(" mini"),
+        "script": SCRIPTS[model.name],
+        "steps": model.steps,
+        "guidance": model.call["guidance_scale"],
+        "stacks": stacks,
+        "files": {part: str(path.relative_to(DATA / "models")) for part, path in files.items()},
+        "bytes": sum(path.stat().st_size for path in files.values()),
+    }
 
 
 def only(path: Path, part: str) -> bytes:
     """A .safetensors file with those tensors alone whose names begin with `part`."""
     content = path.read_bytes()
+    if not part:
+        return content
     start = 8 + int.from_bytes(content[:8], "little")
-    kept, numbers = {}, b""
+    kept, numbers = {}, bytearray()
     for name, about in json.loads(content[8:start]).items():
         if name.startswith(part):
             first, end = about["data_offsets"]
