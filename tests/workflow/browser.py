@@ -40,9 +40,7 @@ class Chromium:
 
     def __enter__(self) -> "Chromium":
         (hears, self.asking), (self.hearing, says) = os.pipe(), os.pipe()
-        ends = [
-            fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (hears, says)
-        ]  # clear of 3 and 4, which it uses
+        ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (hears, says)]  # clear of 3 and 4, which it uses
 
         def join() -> None:
             os.dup2(ends[0], 3)
@@ -181,8 +179,13 @@ class Firefox:
 
     def evaluate(self, script: str) -> Any:
         """The value of an expression in the page, awaited if it is a promise."""
-        run = f"const done = arguments[0]; Promise.resolve({script}).then(done, (error) => done('error: ' + error));"
-        return self.call("WebDriver:ExecuteAsyncScript", script=run, args=[], sandbox=None)["value"]
+        page = """
+            const [text, done] = arguments, value = window.eval(text);
+            Promise.resolve(value).then((value) => done({ value }), (error) => done({ error: `${error}` }));
+        """
+        said = self.call("WebDriver:ExecuteAsyncScript", script=page, args=[script])["value"]
+        assert "error" not in said, said["error"]
+        return said.get("value")
 
 
 @contextmanager

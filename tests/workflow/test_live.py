@@ -80,8 +80,8 @@ def pictures(browser, model, jobs):
     """What the open page's painter makes of some jobs."""
     browser.evaluate(UNTIL.format("painter"))
     script = """(async () => {
-      const text = (pixels) => btoa(String.fromCharCode(...Uint8Array.from(pixels, (value) => Math.round(255 * value))));
-      const made = [];
+      const byte = (value) => Math.round(255 * value), made = [];
+      const text = (pixels) => btoa(String.fromCharCode(...Uint8Array.from(pixels, byte)));
       for (const job of %s) made.push(text(await painter.paint(job.prompt, job)));
       return made;
     })()"""
@@ -220,7 +220,7 @@ def test_layers_are_rearranged_by_hand(page, chromium):
     moved = then(KEY.format(2, "ArrowRight", "true"))
     assert moved["order"][:4] == [0, 1, 3, 2]
     grouped = then("choose('transformer_blocks', 4); choose('transformer_blocks', 5); edit('together')")
-    assert "order=0-1,3,2,(4.5),6-8,10-23" in grouped["hash"] and "run in parallel" in grouped["words"]
+    assert "order=0-1,3-2,(4.5),6-8,10-23" in grouped["hash"] and "run in parallel" in grouped["words"]
     field = "document.querySelector('[name={}]')"
     preset = then(f"const chosen = {field.format('strategy')}; chosen.value = 'random_order'; chosen.onchange()")
     assert preset["order"] == build_order("random_order", 24, [8, 15])
@@ -261,16 +261,17 @@ READABLE = """(() => {
   const light = (colour) => { // of a colour on what is behind it
     canvas.fillStyle = colour;
     canvas.fillRect(0, 0, 1, 1);
-    const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map((v) => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+    const linear = (value) => value <= .04045 ? value / 12.92 : ((value + .055) / 1.055) ** 2.4;
+    const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map((value) => linear(value / 255));
     return .2126 * r + .7152 * g + .0722 * b;
   };
   const faint = [], visible = (one) => one.checkVisibility() && one.getBoundingClientRect().width;
   for (const one of document.querySelectorAll("body *")) {
     const text = [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
     if (!visible(one) || !(text || one.matches("input:not([type=radio]), select"))) continue;
-    const over = [];
-    for (let around = one; around; around = around.parentElement) over.unshift(getComputedStyle(around).backgroundColor);
-    const [paper, ink] = [over.map(light).at(-1), light(getComputedStyle(one).color)].sort((a, b) => b - a);
+    const over = [], style = getComputedStyle;
+    for (let around = one; around; around = around.parentElement) over.unshift(style(around).backgroundColor);
+    const [paper, ink] = [over.map(light).at(-1), light(style(one).color)].sort((a, b) => b - a);
     if ((paper + .05) / (ink + .05) < 4.5) faint.push(one.outerHTML.slice(0, 80));
   }
   const small = [...document.querySelectorAll("button, select, input, summary")].filter(visible).filter(

@@ -366,8 +366,8 @@ function listen() {
   for (const input of document.getElementsByName("model")) input.onchange = () => {
     chooseModel(input.value);
     say("note", "");
-    update();
     ready();
+    update();
   };
   element("choices").addEventListener("submit", (event) => {
     event.preventDefault();
@@ -381,7 +381,7 @@ function listen() {
   element("example").onchange = () => { state.prompt = element("example").value || state.prompt; element("suggestions").replaceChildren(); update(); };
   for (const how of ["off", "twice", "together", "apart", "earlier", "later"]) element(how).onclick = () => edit(how);
   element("reset").onclick = () => { untouched(); say("note", ""); update(); };
-  addEventListener("hashchange", () => { readAddress(); update(); ready(); });
+  addEventListener("hashchange", () => { readAddress(); ready(); update(); });
 }
 
 /** Whether this browser runs the kernel: WebAssembly with SIMD. */
@@ -393,6 +393,6 @@ addEventListener("load", () => {
   if (!able()) return;
   readAddress();
   listen();
-  update();
   ready();
+  update();
 });
