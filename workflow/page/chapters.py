@@ -65,12 +65,12 @@ def chapter_pages(
     return files
 
 
-def sections_of(page: str) -> dict[str, tuple[str, Markup]]:
+def sections_of(page: str) -> dict[str, tuple[str, str]]:
     """Where the article speaks of each notebook: id and heading of the first section that has a link to it."""
-    found: dict[str, tuple[str, Markup]] = {}
+    found: dict[str, tuple[str, str]] = {}
     for id, section in re.findall(r'<section id="([^"]+)">(.*?)</section>', page, re.S):
         heading = re.search(r"<h2[^>]*>(.*?)</h2>", section, re.S)
-        words = Markup(Markup(heading[1]).striptags()) if heading else Markup("")
+        words = Markup(heading[1]).striptags() if heading else ""
         for name in re.findall(r'href="notebooks/[^/"]+/([^/"]+)\.html', section):
             found.setdefault(name, (id, words))
     return found
