@@ -137,10 +137,11 @@ def test_the_page_shows_what_was_measured(tmp_path, monkeypatch):
     found = {"machine": timing.machine() | {"processor": "<b>"}, "rows": rows, "points": points}
     (tmp_path / "here.json").write_text(json.dumps(found))
     [chapter] = cost_chapters(tmp_path)
-    assert 'alt="Line charts: seconds by steps."' in chapter["chart"]
+    [chart] = chapter["charts"]
+    assert 'aria-label="seconds by steps; slopes: untouched' in chart and "recording, 2 steps: " in chart
     for row in rows:
         assert row["what"] in chapter["table"] and f"{row['value']:.1f}"[:2] in chapter["table"]
-    assert "<b>" not in chapter["table"] and "<b>" not in chapter["chart"]
+    assert "<b>" not in chapter["table"] and "<b>" not in chart
 
 
 def test_the_table_of_the_docs_is_written_anew(tmp_path, monkeypatch):

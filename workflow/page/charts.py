@@ -30,31 +30,56 @@ class Line:
     points: Sequence[tuple[float, float, str]]
 
 
-def line_chart(lines: Sequence[Line], title: str, x_label: str, y_label: str, shaded: float) -> Markup:
-    """Lines over shares from 0 to 1, each named at its end; below `shaded` the ground is tinted.
+@dataclass(frozen=True)
+class Axis:
+    """An axis: what it shows, from where to where, and the marks along it with their words."""
 
-    Values are drawn from −0.2 to 1.1 and cut off there.
-    """
-    x = lambda value: LEFT + value * (WIDTH - LEFT - RIGHT)  # noqa: E731
-    y = lambda value: TOP + (1.1 - min(max(value, -0.2), 1.1)) / 1.3 * (HEIGHT - TOP - BOTTOM)  # noqa: E731
-    parts = [f'<rect x="{LEFT}" y="{y(shaded):.1f}" width="{x(1) - LEFT:.1f}" height="{y(-0.2) - y(shaded):.1f}" '
-             'class="shaded"/>']  # fmt: skip
-    for tick in (0, 0.25, 0.5, 0.75, 1):
-        parts.append(label(x(tick), HEIGHT - BOTTOM + 16, f"{100 * tick:.0f} %", "middle"))
-        parts.append(label(LEFT - 6, y(tick) + 4, f"{100 * tick:.0f}", "end"))
-        parts.append(f'<line x1="{LEFT}" x2="{x(1):.1f}" y1="{y(tick):.1f}" y2="{y(tick):.1f}" class="grid"/>')
-    parts.append(label((LEFT + x(1)) / 2, HEIGHT - 6, x_label, "middle"))
-    parts.append(f'<g transform="rotate(-90)">{label(-(TOP + y(-0.2)) / 2, 12, y_label, "middle")}</g>')
+    label: str
+    low: float
+    high: float
+    ticks: Mapping[float, str]
+    log: bool = False
+
+    def at(self, value: float) -> float:
+        """Where a value stands, 0 to 1; what lies outside stands at the end."""
+        low, high, value = (np.log(number) if self.log else number for number in (self.low, self.high, value))
+        return float(np.clip((value - low) / (high - low), 0, 1))
+
+
+def log_axis(label: str, values: Sequence[float], ticks: Sequence[float] | None = None) -> Axis:
+    """A logarithmic axis as long as its values need; marks at 1, 2 and 5 of each power of ten, or at `ticks`."""
+    low, high = min(values) * 0.9, max(values) * 1.1
+    steps = [10.0**power * step for power in range(-6, 9) for step in (1, 2, 5)] if ticks is None else ticks
+    if ticks is None:
+        low, high = max(step for step in steps if step <= low), min(step for step in steps if step >= high)
+    return Axis(label, low, high, {tick: f"{tick:g}" for tick in steps if low <= tick <= high}, log=True)
+
+
+def line_chart(lines: Sequence[Line], title: str, across: Axis, up: Axis, shaded: float | None = None) -> Markup:
+    """Lines, each named at its end; below `shaded` the ground is tinted."""
+    wide, high = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+    x = lambda value: LEFT + across.at(value) * wide  # noqa: E731
+    y = lambda value: TOP + (1 - up.at(value)) * high  # noqa: E731
+    parts = []
+    if shaded is not None:
+        parts.append(f'<rect x="{LEFT}" y="{y(shaded):.1f}" width="{wide}" height="{TOP + high - y(shaded):.1f}" '
+                     'class="shaded"/>')  # fmt: skip
+    parts += [label(x(tick), HEIGHT - BOTTOM + 16, words, "middle") for tick, words in across.ticks.items()]
+    for tick, words in up.ticks.items():
+        parts.append(label(LEFT - 6, y(tick) + 4, words, "end"))
+        parts.append(f'<line x1="{LEFT}" x2="{LEFT + wide}" y1="{y(tick):.1f}" y2="{y(tick):.1f}" class="grid"/>')
+    parts.append(label(LEFT + wide / 2, HEIGHT - 6, across.label, "middle"))
+    parts.append(f'<g transform="rotate(-90)">{label(-(TOP + high / 2), 11, up.label, "middle")}</g>')
     ends = spread([y(line.points[-1][1]) for line in lines])
     for line, end in zip(lines, ends, strict=True):
         path = " ".join(f"{x(at):.1f},{y(value):.1f}" for at, value, _ in line.points)
         dots = "".join(f'<circle cx="{x(at):.1f}" cy="{y(value):.1f}" r="4"><title>{escape(said)}</title></circle>'
                        for at, value, said in line.points)  # fmt: skip
-        last = x(line.points[-1][0])
+        last, edge = x(line.points[-1][0]), LEFT + wide
         parts.append(
             f'<g style="--colour:{line.colour}"><polyline points="{path}"/>{dots}'
-            f'<line x1="{last + 5:.1f}" y1="{y(line.points[-1][1]):.1f}" x2="{x(1) + 8:.1f}" y2="{end:.1f}" '
-            f'class="leader"/>{label(x(1) + 11, end + 4, line.name, "start")}</g>'
+            f'<line x1="{last + 5:.1f}" y1="{y(line.points[-1][1]):.1f}" x2="{edge + 8}" y2="{end:.1f}" '
+            f'class="leader"/>{label(edge + 11, end + 4, line.name, "start")}</g>'
         )
     return svg(parts, WIDTH, HEIGHT, title, "lines")
 
@@ -117,6 +142,8 @@ def sweep_charts(
 ) -> list[Markup]:
     """What a model's strategies keep as ever more of a stack's middle is changed: a chart for each of its stacks."""
     charts = []
+    quarters = (0, 0.25, 0.5, 0.75, 1)
+    up = Axis("% of the score kept", -0.2, 1.1, {tick: f"{100 * tick:.0f}" for tick in quarters})
     for stack in dict.fromkeys(row["stack"] for row in rows):
         lines = []
         for strategy in dict.fromkeys(row["strategy"] for row in rows if row["stack"] == stack):
@@ -126,8 +153,9 @@ def sweep_charts(
             lines.append(Line(titles[strategy], colours[strategy], points))
         told = "; ".join(f"{line.name} {100 * line.points[-1][1]:.0f} %" for line in lines)
         title = f"{short(stack)}: share of the score kept as ever more layers change. At the largest share: {told}."
+        name = f"share of the {short(stack)} layers changed"
         charts.append(
-            line_chart(lines, title, f"share of the {short(stack)} layers changed", "% of the score kept", shaded)
+            line_chart(lines, title, Axis(name, 0, 1, {tick: f"{100 * tick:.0f} %" for tick in quarters}), up, shaded)
         )
     return charts
 

@@ -13,17 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from markupsafe import Markup
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
 
 from painters_utils.paths import ROOT
-from painters_utils.show.figures import BLUE, GREY, ORANGE, figure_file, table_html
+from painters_utils.show.figures import BLUE, GREY, ORANGE, table_html
+
+from .charts import Line, line_chart, log_axis
 
 RESULTS = ROOT / "benchmarks/results"
 COLOURS = {"untouched": GREY, "recording": BLUE, "by hand": ORANGE}
-MARKERS = {"untouched": "s", "recording": "o", "by hand": "^"}
 
 
 def save_costs(found: Mapping, name: str) -> None:
@@ -33,7 +31,7 @@ def save_costs(found: Mapping, name: str) -> None:
 
 
 def cost_chapters(folder: Path = RESULTS) -> list[dict]:
-    """What the page shows of each machine: its name, sentences, a chart (if there is one) and a table, as HTML."""
+    """What the page shows of each machine: its name, sentences, charts (if there are points) and a table, as HTML."""
     chapters = []
     for path in sorted(folder.glob("*.json")):
         cost = json.loads(path.read_text())
@@ -41,14 +39,11 @@ def cost_chapters(folder: Path = RESULTS) -> list[dict]:
         name = f"{machine['accelerator'] or machine['processor']}, {machine['cores']} cores, torch {machine['torch']}"
         if machine["busy"] > machine["cores"] / 2:
             name += ", busy with other work"
-        chart = ""
-        if points:
-            panels = ", ".join(dict.fromkeys(point["panel"] for point in points))
-            caption = f"How times and memory grow, on logarithmic axes; a slope of 1 is growth in proportion. {name}."
-            chart = figure_file(cost_chart(points), caption, f"Line charts: {panels}.").html(f"costs-{machine['name']}")
         table = table_html(cost_table(cost["rows"]), f"Medians with their 95 % intervals. {name}.")
         words = in_words(cost["rows"])
-        chapters.append({"machine": name, "words": words, "chart": Markup(chart), "table": Markup(table)})
+        chapters.append(
+            {"machine": name, "words": words, "charts": cost_charts(points) if points else [], "table": Markup(table)}
+        )
     return chapters
 
 
@@ -83,27 +78,19 @@ def number(value: float, unit: str) -> str:
     return f"{value:.0f}" if value >= 20 else f"{value:.1f}" if value >= 3 else f"{value:.2f}"
 
 
-def cost_chart(points: Sequence[Mapping]) -> Figure:
-    """A panel for each thing that grows, both axes logarithmic: a straight line at 45° is growth in proportion."""
-    grid = sns.relplot(
-        pd.DataFrame(points), x="x", y="y", hue="line", style="line", col="panel", col_wrap=3, kind="line", height=2.6,
-        aspect=1.15, palette=COLOURS, markers=MARKERS, dashes=False, facet_kws={"sharex": False, "sharey": False},
-    )  # fmt: skip
-    grid.set(xscale="log", yscale="log").set_titles("{col_name}")
-    for axis, (_, some) in zip(grid.axes.flat, pd.DataFrame(points).groupby("panel", sort=False), strict=True):
-        what, over = axis.get_title().split(" by ")
-        axis.set(title="", xlabel=over, ylabel=what)
-        slopes = [(line, slope_of(of)) for line, of in some.groupby("line", sort=False)]
-        text = "slope " + ", ".join(f"{slope:.2f} {line}" for line, slope in slopes)
-        axis.set_title(text, fontsize=7, color=GREY)
-        axis.minorticks_off()
-        axis.set_xticks(sorted(some["x"].unique()))
-        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        for side in (axis.xaxis, axis.yaxis):
-            side.set_major_formatter("{x:g}")
-    grid.legend.set_title("")
-    grid.tight_layout(w_pad=1.5)
-    return grid.figure
+def cost_charts(points: Sequence[Mapping]) -> list[Markup]:
+    """A chart for each thing that grows, both axes logarithmic: a straight line at 45° is growth in proportion."""
+    charts = []
+    for panel, some in pd.DataFrame(points).groupby("panel", sort=False):
+        what, over = str(panel).split(" by ")
+        lines = []
+        for line, of in some.groupby("line", sort=False):
+            said = [(x, y, f"{line}, {x:g} {over}: {y:.3g} {what}") for x, y in zip(of["x"], of["y"], strict=True)]
+            lines.append(Line(f"{line} {slope_of(of):.2f}", COLOURS[str(line)], said))
+        title = f"{what} by {over}; slopes: {', '.join(line.name for line in lines)}."
+        ticks = sorted(some["x"].unique())
+        charts.append(line_chart(lines, title, log_axis(over, ticks, ticks), log_axis(what, some["y"].tolist())))
+    return charts
 
 
 def slope_of(points: pd.DataFrame) -> float:
