@@ -160,6 +160,9 @@ def test_orders_are_those_of_the_study_in_its_own_words(tmp_path, chromium):
             made = chromium.evaluate(f"buildOrder('{name}', 24, {band}, {draw})")
             assert made == order
             stack = json.dumps({"title": "MM-DiT", "depth": 24})
+            where = chromium.evaluate(f"changedBand({order}, 24)") or [5, 12]
+            found = chromium.evaluate(f"strategyOf({order}, 24, '', {where}, {draw})")
+            assert chromium.evaluate(f"buildOrder('{found}', 24, {where}, {draw})") == order
             assert chromium.evaluate(f"readOrder(writeOrder({order}), {stack})") == order
             assert chromium.evaluate(f"describe({order}, 24)") == describe(order, 24)
 

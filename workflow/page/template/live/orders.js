@@ -26,6 +26,19 @@ function buildOrder(strategy, depth, [first, last], seed = 0) {
   return [...layers.slice(0, from), ...build(layers.slice(from, to + 1), seed), ...layers.slice(to + 1)];
 }
 
+/** The strategy that makes an order of a band: `chosen` if it does, "" if none does. */
+function strategyOf(order, depth, chosen, band, seed) {
+  const now = writeOrder(order), fits = (name) => name && writeOrder(buildOrder(name, depth, band, seed)) === now;
+  return [chosen, ...Object.keys(STRATEGIES)].find(fits) || "";
+}
+
+/** The layers from the first to the last that are not where they were; null if all are. */
+function changedBand(order, depth) {
+  const until = (place) => place < 0 ? order.length : place, first = until(order.findIndex((step, i) => step !== i));
+  const last = depth - 1 - until([...order].reverse().findIndex((step, i) => step !== depth - 1 - i));
+  return first <= last ? [first, last] : null;
+}
+
 /** A band as `random.Random(seed).shuffle` of Python leaves it; once more if that changes nothing. */
 function shuffled(band, seed) {
   const bits = mersenneTwister(seed, true), order = [...band];

@@ -184,14 +184,20 @@ function showStacks() {
       item.append(button);
       return item;
     }));
-    const field = (name) => part.querySelector(`[name="${name}"]`), band = bandOf(part, stack), now = writeOrder(order);
-    const fits = (key) => writeOrder(buildOrder(key, stack.depth, ...band)) === now;
-    // Strategies can mean one and the same order; then the one that was chosen stays.
-    if (!field("strategy").value || !fits(field("strategy").value)) field("strategy").value = Object.keys(STRATEGIES).find(fits) || "";
-    const strategy = field("strategy").value, needless = { first: STRATEGIES[strategy]?.ends === "first", last: STRATEGIES[strategy]?.ends === "last" };
-    for (const name of ["first", "last"]) field(name).parentElement.hidden = needless[name] || ["", "identity"].includes(strategy);
-    field("draw").parentElement.hidden = strategy !== "random_order";
+    showStrategy(part, stack, order);
   }
+}
+
+/** The strategy that an order comes from, and the fields that it needs. */
+function showStrategy(part, stack, order) {
+  const field = (name) => part.querySelector(`[name="${name}"]`), changed = changedBand(order, stack.depth);
+  if (!part.dataset.shown && changed && strategyOf(order, stack.depth, "", changed, 0)) [field("first").value, field("last").value] = changed;
+  part.dataset.shown = true; // an address brings a band; later it is the reader's
+  const strategy = field("strategy").value = strategyOf(order, stack.depth, field("strategy").value, ...bandOf(part, stack));
+  for (const name of ["first", "last"]) {
+    field(name).parentElement.hidden = ["", "identity"].includes(strategy) || STRATEGIES[strategy].ends === name;
+  }
+  field("draw").parentElement.hidden = strategy !== "random_order";
 }
 
 /** The band that a stack's fields name, and which draw of a random order. */
@@ -333,7 +339,7 @@ function suggest() {
     };
     return button;
   }));
-  say("hint", /\s$|^$/.test(prompt) ? promptTrouble(prompt) && prompt.trim() && promptTrouble(prompt) : "");
+  say("hint", /\S\s+$/.test(prompt) ? promptTrouble(prompt) : ""); // not in the middle of a word
 }
 const WORDS = Object.keys(ABOUT.vocabulary).filter((word) => /^\w+$/.test(word));
 
