@@ -1,9 +1,10 @@
 """Intervals: reproducible, paired by prompt, and right about as often as they say."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from painters_utils.measure.intervals import interval, interval_of_draws, with_interval
+from painters_utils.measure.intervals import chance_of_least, interval, interval_of_draws, with_interval
 
 
 def planted(
@@ -66,6 +67,16 @@ def test_a_pair_is_compared_picture_by_picture():
     assert apart[0][2] > apart[1][1], "apart, the two intervals overlap widely"
     _, low, high = interval(before[::2] - before[1::2], prompts[::2])
     assert low < 0 < high, "no effect, no verdict"
+
+
+def test_the_least_of_many_is_as_sure_as_it_is_apart():
+    draw, prompts = np.random.default_rng(0), [f"prompt {number}" for number in range(12)]
+    noise = pd.DataFrame(draw.normal(0.9, 0.1, (12, 20)), columns=[f"layer {number}" for number in range(20)])
+    assert chance_of_least(noise, prompts).max() < 0.9, "twenty equals: none is the least for sure"
+    planted = noise.assign(**{"layer 7": 0.2})
+    least = chance_of_least(planted, prompts)
+    assert least["layer 7"] == 1 and least.sum() == pytest.approx(1)
+    assert chance_of_least(planted, prompts).equals(least)
 
 
 def test_what_is_no_number_is_left_out():

@@ -17,13 +17,15 @@ from workflow.findings.claims import (
     UNMEASURED,
     Verdict,
     as_records,
+    at_threshold,
     combine,
     compare,
+    correct,
     load_claims,
     verdict_counts,
     verdict_table,
 )
-from workflow.findings.evidence import MEASURES, Evidence, evidence_of, find_verdicts, row_of
+from workflow.findings.evidence import MEASURES, Evidence, ahead_of_ends, evidence_of, find_verdicts, row_of
 
 PROMPTS = [f"prompt {number}" for number in range(24)]
 
@@ -101,6 +103,39 @@ def test_a_claim_holds_with_all_of_its_parts_and_in_part_with_some():
     same = compare("x", (0.01, -0.01, 0.02), "above", 0, difference=True)
     assert combine([same, same]) == SAME and combine([same, outcome[OPEN]]) == OPEN
     assert combine([]) == OPEN
+
+
+def test_correction_keeps_what_is_far_and_marks_what_is_near():
+    """Of a hundred tests of nothing a few pass; of those hardly one survives, and a planted effect does."""
+    draw = np.random.default_rng(0)
+    chance = []
+    for _ in range(100):
+        mean = draw.normal(0, 0.05)
+        chance.append(compare("chance", (mean, mean - 0.098, mean + 0.098), "above", 0))
+    planted = compare("planted", (0.3, 0.2, 0.4), "above", 0)
+    found = correct([Verdict("1", "toy", "matched", HOLDS, [*chance, planted])])[0].outcomes
+    passed = [one for one in found[:-1] if one.verdict != OPEN]
+    assert 1 <= len(passed) <= 12 and sum(one.survives for one in passed) <= 1
+    assert found[-1].survives and all(one.survives for one in found if one.verdict == OPEN), "no claim, no mark"
+    assert correct([]) == []
+
+
+def test_a_threshold_moved_moves_the_verdicts_that_hang_on_it():
+    level = compare("level", (0.6, 0.55, 0.65), "above", 0.5)
+    difference = compare("difference", (0.6, 0.55, 0.65), "above", 0.5, difference=True)
+    found = [Verdict("1", "toy", "matched", HOLDS, [one]) for one in (level, difference)]
+    assert at_threshold(found, 0.3) == {HOLDS: 2}
+    assert at_threshold(found, 0.7) == {HOLDS: 1, FAILS: 1}, "a comparison needs no such line"
+
+
+def test_an_end_layer_that_stands_apart_is_seen():
+    depth = 12
+    near = 1 - np.abs(np.subtract.outer(np.arange(depth), np.arange(depth))) / depth
+    apart = near.copy()
+    apart[[0, -1], :] -= 0.3
+    apart[:, [0, -1]] -= 0.3
+    for matrix, lead in ((near, 0), (apart, 0.3)):
+        assert ahead_of_ends(matrix[None], 3) == pytest.approx(lead)
 
 
 def test_what_a_model_has_no_score_for_is_not_measured():

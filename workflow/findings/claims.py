@@ -8,16 +8,18 @@ A claim with several tests holds if all pass, and holds in part if some do. The 
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import yaml
+from scipy.stats import norm
 
 from painters_utils.errors import unknown
 from painters_utils.measure.intervals import Interval
 from painters_utils.paths import DATA
-from painters_utils.study.scores import NAMES
+from painters_utils.study.scores import CATASTROPHIC, NAMES
 
 HOLDS, PART, FAILS, SAME = "holds", "holds in part", "not reproduced", "no difference"
 OPEN, UNMEASURED = "undecided", "not measured"
@@ -38,6 +40,8 @@ class Outcome:
     verdict: str
     side: str = "above"
     threshold: float = 0.0
+    difference: bool = False  # of two things, so that one within MARGIN is none
+    survives: bool = True  # whether what it says is still sure when all tests are taken together (`correct`)
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ def compare(what: str, interval: Interval, side: str, threshold: float, differen
     passes, refuted = (low > threshold, high <= threshold) if side == "above" else (high < threshold, low >= threshold)
     same = difference and threshold - MARGIN < low and high < threshold + MARGIN
     verdict = SAME if same else HOLDS if passes else FAILS if refuted else OPEN
-    return Outcome(what, mean, low, high, verdict, side, threshold)
+    return Outcome(what, mean, low, high, verdict, side, threshold, difference)
 
 
 def unmeasured(what: str, verdict: str = UNMEASURED) -> Outcome:
@@ -87,6 +91,41 @@ def combine(outcomes: Sequence[Outcome]) -> str:
     if HOLDS in results:
         return HOLDS if results == {HOLDS} else PART
     return next((kind for kind in (FAILS, UNMEASURED, OPEN, SAME) if kind in results), OPEN)
+
+
+def correct(found: Sequence[Verdict], level: float = 0.05) -> list[Verdict]:
+    """The verdicts with a mark on each part that holds or is contradicted: does it survive Holm's correction?
+
+    With a hundred tests some intervals miss by chance. Holm (1979) orders the parts by their p value and asks of the
+    k-th of n that it is below level / (n − k + 1). The p values come from the intervals, taken as those of a normal
+    distribution: a bootstrap of some thousand draws says nothing of p values as small as are needed here.
+    """
+    tested = [(one, part) for one, verdict in enumerate(found) for part, outcome in enumerate(verdict.outcomes)
+              if outcome.verdict in (HOLDS, FAILS) and np.isfinite(outcome.mean)]  # fmt: skip
+    outcomes = [found[one].outcomes[part] for one, part in tested]
+    width = np.array([max(outcome.high - outcome.low, 1e-9) for outcome in outcomes])
+    away = np.array([abs(outcome.mean - outcome.threshold) for outcome in outcomes])
+    values = 2 * norm.sf(2 * norm.ppf(0.975) * away / width)
+    survives, still = {}, True
+    for rank, index in enumerate(np.argsort(values, kind="stable")):
+        still = still and bool(values[index] <= level / (len(values) - rank))
+        survives[tested[index]] = still
+    return [replace(verdict, outcomes=[replace(outcome, survives=survives.get((one, part), True))
+                                       for part, outcome in enumerate(verdict.outcomes)])
+            for one, verdict in enumerate(found)]  # fmt: skip
+
+
+def at_threshold(found: Sequence[Verdict], level: float, usual: float = CATASTROPHIC) -> dict[str, int]:
+    """How many verdicts there would be of each kind if `level` were called catastrophic and not `usual`."""
+    moved = []
+    for verdict in found:
+        outcomes = [
+            compare(one.words, (one.mean, one.low, one.high), one.side, level)
+            if one.threshold == usual and not one.difference and one.verdict != UNMEASURED else one
+            for one in verdict.outcomes
+        ]  # fmt: skip
+        moved.append(replace(verdict, verdict=combine(outcomes), outcomes=outcomes))
+    return verdict_counts(moved)
 
 
 def as_records(found: Sequence[Verdict]) -> list[dict]:

@@ -233,6 +233,32 @@ def band_similarity(test: Mapping, evidence: Evidence, study: Mapping[str, Evide
     return measured("linear CKA inside bands", interval(values, prompts), test["is"], test["than"])
 
 
+def middle_apart(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
+    """How much more alike two middle layers are than an end layer and a layer just as far away (linear CKA).
+
+    The first and the last layer are the ends, all others the middle; a stack of fewer than six layers has no middle.
+    """
+    recording, values, layers = evidence.studio.recordings["linear CKA"], [], []
+    for stack, stream in streams_by_stack(recording).items():
+        matrices = recording.per_picture(stream, stack=stack)
+        if (depth := matrices.shape[1]) >= 6:
+            apart = [ahead_of_ends(matrices, distance) for distance in range(1, depth - 2)]
+            values.append(np.mean(apart, axis=0))
+            layers.append(depth)
+    if not values:
+        return unmeasured("how alike middle layers are: no stack is deep enough")
+    prompts = [prompt for _ in SEEDS for prompt in evidence.studio.shown]
+    found = interval(np.average(values, axis=0, weights=layers), prompts)
+    return measured("linear CKA of two middle layers less that of an end and one as far away", found, test["is"],
+                    test["than"])  # fmt: skip
+
+
+def ahead_of_ends(matrices: np.ndarray, distance: int) -> np.ndarray:
+    """Of each similarity matrix: the mean of the middle pairs so far apart, less that of the pairs with an end."""
+    diagonal = np.diagonal(matrices, distance, axis1=1, axis2=2)
+    return diagonal[:, 1:-1].mean(1) - diagonal[:, [0, -1]].mean(1)
+
+
 def contrast(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
     """How grouped the model is beyond chance (`bands.how_grouped`)."""
     draws = how_grouped(evidence.stable)
@@ -282,6 +308,7 @@ def spared(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> 
 
 MEASURES: dict[str, Callable[[Mapping, Evidence, Mapping[str, Evidence]], Outcome]] = {
     "band similarity": band_similarity,
+    "middle apart": middle_apart,
     "grouped": contrast,
     "ranking": ranking,
     "weaker similarity": weaker_similarity,
