@@ -171,7 +171,7 @@ def test_orders_are_those_of_the_study_in_its_own_words(tmp_path, chromium):
 @needs_chromium
 @pytest.mark.parametrize(("address", "said"), [
     ("model=flux-mini&order=0-18/0-38", "does not fit FLUX mini: there is no single layer 38, they are 0 to 37"),
-    ("model=auraflow-mini&order=0-23", "does not fit AuraFlow mini: it is for 1 and not for 2 stacks"),
+    ("model=auraflow-mini&order=0-23", "does not fit AuraFlow mini: it is for one stack of layers, not for 2 stacks"),
     ("model=sd3-mini&order=23,0-22", "layer 23 returns no words"),
     ("model=sd3-mini&order=0-5,(7.7)", "a group holds a layer twice"),
     ("model=sd3-mini&order=constructor", "“constructor” is no part of an order"),
@@ -239,6 +239,12 @@ def test_layers_are_rearranged_by_hand(page, chromium):
     assert then("")["order"][3:6] == [3, 4, 5], "one that was not scrolls"
     chromium.touch(start)
     assert chromium.evaluate("chosen.places") == [3], "a press chooses"
+    chromium.evaluate("document.getElementById('twice').click()")
+    assert then("")["order"][3:5] == [3, 3]
+    for kind, (x, y) in [("Pressed", start), ("Moved", end), ("Released", end)]:
+        chromium.call("Input.dispatchMouseEvent", type=f"mouse{kind}", x=x, y=y, button="left", buttons=1, clickCount=1)
+    assert then("")["order"][3:6] == [3, 4, 3], "a mouse carries it at once"
+    assert chromium.evaluate("chosen.places") == []
     assert not chromium.errors
 
 

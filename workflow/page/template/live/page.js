@@ -21,7 +21,7 @@ async function load(name) {
   const tensors = {};
   for (const part in files) tensors[part] = readTensors(http ? bytes[part] : decoded(bytes[part]), part === "vae" ? "decoder" : "");
   const depths = Object.fromEntries(stacks.map((stack) => [stack.name, stack.depth]));
-  return new PAINTERS[name](new Memory(decoded(ABOUT.kernel), 96), tensors, ABOUT.vocabulary, depths);
+  return new PAINTERS[name](new Memory(decoded(ABOUT.kernel), 128), tensors, ABOUT.vocabulary, depths);
 }
 
 async function fromServer(name) {
@@ -134,6 +134,7 @@ async function paintBoth(run) {
     say("took", `${((performance.now() - began) / 1000).toFixed(1)} s a picture, on this device.`);
   }
   element("progress").value = 1;
+  say("loading", "");
   document.body.classList.remove("stale");
   document.body.dataset.painted = run;
 }
@@ -208,49 +209,56 @@ function bandOf(part, { depth }) {
 
 const middle = ({ depth }) => [Math.floor(depth / 3), Math.floor(2 * depth / 3) - 1];
 
-/** Take hold of a layer and drop it elsewhere; a press alone chooses it. A finger holds for a moment, or it would scroll. */
+/** Take hold of a layer and drop it elsewhere; a click chooses it. A finger holds for a moment, or it would scroll. */
 function listenTo(list, stack) {
-  let held = null, over = null, waiting = 0, from = null;
-  const buttonAt = (event) => document.elementFromPoint(event.clientX, event.clientY)?.closest("button[data-place]");
+  let from = null, over = null, held = false, waiting = 0;
+  const placeOf = (one) => Number(one.closest("#stacks button").dataset.place);
   const mark = () => [...list.querySelectorAll("button")].forEach((button, i) => {
-    button.classList.toggle("held", i === held);
-    button.classList.toggle("target", held !== null && i === over && i !== held);
+    button.classList.toggle("held", held && i === from.place);
+    button.classList.toggle("target", held && i === over && i !== from.place);
   });
-  const take = (place) => { held = over = place; mark(); };
-  const let_go = () => { clearTimeout(waiting); held = over = from = null; mark(); };
+  const release = () => { clearTimeout(waiting); held = false; mark(); from = null; };
   list.addEventListener("pointerdown", (event) => {
-    const button = event.target.closest("button");
-    if (!button || event.button) return;
-    from = { place: Number(button.dataset.place), x: event.clientX, y: event.clientY };
-    if (event.pointerType === "mouse") { list.setPointerCapture(event.pointerId); take(from.place); }
-    else waiting = setTimeout(take, 250, from.place);
+    if (event.button || !event.target.closest("button")) return;
+    over = placeOf(event.target);
+    from = { place: over, x: event.clientX, y: event.clientY };
+    if (event.pointerType !== "mouse") waiting = setTimeout(() => { held = true; mark(); }, 250);
   });
   list.addEventListener("pointermove", (event) => {
-    if (from && held === null && Math.hypot(event.clientX - from.x, event.clientY - from.y) > 10) let_go();
-    if (held === null) return;
-    const button = buttonAt(event);
-    if (button && list.contains(button)) over = Number(button.dataset.place);
+    if (from && !held && Math.hypot(event.clientX - from.x, event.clientY - from.y) > 8) {
+      if (event.pointerType !== "mouse") return release();
+      list.setPointerCapture(event.pointerId); // from now on no click
+      held = true;
+    }
+    if (!held) return;
+    const button = document.elementFromPoint(event.clientX, event.clientY)?.closest(".layers button");
+    if (button && list.contains(button)) over = placeOf(button);
     mark();
   });
   list.addEventListener("pointerup", () => {
-    const [started, place, end] = [from, held, over];
-    let_go();
-    if (place !== null && end !== place) move(stack, place, end);
-    else if (started) choose(stack, started.place);
+    const moved = held && over !== from.place && [from.place, over];
+    release();
+    if (moved) move(stack, ...moved);
   });
-  list.addEventListener("pointercancel", let_go);
-  list.addEventListener("touchmove", (event) => { if (held !== null) event.preventDefault(); }, { passive: false });
-  list.addEventListener("contextmenu", (event) => { if (from) event.preventDefault(); });
+  for (const end of ["pointercancel", "pointerleave"]) list.addEventListener(end, release);
+  list.addEventListener("touchmove", (event) => { if (held) event.preventDefault(); }, { passive: false });
+  list.addEventListener("contextmenu", (event) => { if (held) event.preventDefault(); });
+  list.addEventListener("click", (event) => { if (event.target.closest("button")) choose(stack, placeOf(event.target)); });
   list.addEventListener("keydown", (event) => {
-    const place = Number(event.target.dataset?.place), by = { ArrowLeft: -1, ArrowRight: 1 }[event.key] || 0;
-    const next = Math.min(Math.max(place + by, 0), state.orders[stack].length - 1);
+    const by = { ArrowLeft: -1, ArrowRight: 1, Delete: 0 }[event.key];
+    if (by === undefined || !event.target.closest("button")) return;
+    const place = placeOf(event.target), next = Math.min(Math.max(place + by, 0), state.orders[stack].length - 1);
     if (by && event.altKey) move(stack, place, next);
-    else if (event.key === " " || event.key === "Enter") choose(stack, place);
-    else if (event.key === "Delete") { chosen = { stack, places: [place] }; edit("off"); }
-    else if (!by) return;
+    else if (!by) { chosen = { stack, places: [place] }; edit("off"); }
     event.preventDefault();
-    list.querySelector(`[data-place="${Math.min(next, state.orders[stack].length - 1)}"]`)?.focus();
+    focusOn(stack, next);
   });
+}
+
+/** Give a layer the focus, which it loses when the layers are shown anew. */
+function focusOn(stack, place) {
+  const buttons = document.querySelectorAll(`[data-stack="${stack}"] .layers button`);
+  buttons[Math.min(place, buttons.length - 1)]?.focus();
 }
 
 /** Choose a layer, or no longer; layers of one stack only. */
@@ -258,6 +266,7 @@ function choose(stack, place) {
   const places = chosen.stack === stack ? chosen.places : [];
   chosen = { stack, places: places.includes(place) ? places.filter((other) => other !== place) : [...places, place].sort((a, b) => a - b) };
   showStacks();
+  focusOn(stack, place);
 }
 
 function move(stack, from, to) {
@@ -358,7 +367,8 @@ function readAddress() {
   if (given.has("order")) {
     const texts = given.get("order").split("/");
     try {
-      if (texts.length !== stacks().length) throw new Error(`it is for ${texts.length} and not for ${stacks().length} stacks of layers`);
+      const counted = ({ length }) => length === 1 ? "one stack" : `${length} stacks`;
+      if (texts.length !== stacks().length) throw new Error(`it is for ${counted(texts)} of layers, not for ${counted(stacks())}`);
       state.orders = Object.fromEntries(stacks().map((stack, i) => [stack.name, readOrder(texts[i], stack)]));
     } catch (error) {
       untouched();
