@@ -43,7 +43,7 @@ def live_page(folder: Path, templates: Environment) -> dict[Path, bytes]:
         "words": sorted(word for word in vocabulary if word.isalpha()),
         "scripts": [*SHARED, *(SCRIPTS[name] for name in here), "orders.js", "page.js"],
     }
-    files = {folder / path.name: path.read_bytes() for path in scripts.iterdir() if path.suffix != ".j2"}
+    files = {folder / path.name: path.read_bytes() for path in scripts.iterdir() if path.suffix not in (".j2", ".wasm")}
     files[folder / "index.html"] = templates.get_template("live/live.html.j2").render(page).encode()
     for name, parts in here.items():
         texts = {part: in_base64(only(path, "decoder" if part == "vae" else "")) for part, path in parts.items()}
