@@ -16,6 +16,7 @@ from painters_utils.files import write_whole
 from painters_utils.paths import ROOT
 
 STRIP = 3  # pictures to a row: large enough on a phone
+QUALITY = 50  # of WebP: the page holds hundreds, and each is small
 STRIP_SIDE = 192  # px: larger pictures are shrunk, the page holds hundreds
 
 
@@ -65,5 +66,5 @@ def save_strips(
             "file": f"{number:02}.webp", "width": strip.width, "height": strip.height, "columns": columns,
             "kept": [round(value, 3) for value in (kept or {}).get(name, ())],
         }  # fmt: skip
-        strip.save(folder / about[name]["file"], quality=60, method=6)
+        strip.save(folder / about[name]["file"], quality=QUALITY, method=6)
     (folder / "names.json").write_text(json.dumps(about, ensure_ascii=False))

@@ -61,10 +61,17 @@ def article(study: Study, documents: Documents, figures: Mapping[str, Mapping[st
         """A notebook's figure, whole; nothing if it showed none of this name."""
         return Markup(figures[who][name].html(f"{who}-{name}")) if name in figures[who] else Markup("")
 
+    @cache
+    def strips_of(who: str, notebook: str) -> list[dict]:
+        return load_strips(study.out / who / "strips" / notebook, numbers[who].get(notebook, {}))
+
     def strips(model: Model, notebook: str) -> list[dict]:
         """The pictures of one notebook, the baseline first."""
-        return load_strips(study.out / model.key / "strips" / notebook, numbers[model.key].get(notebook, {}))
+        return strips_of(model.key, notebook)
 
+    first = {model.key: [some[0] for name in numbers[model.key] if (some := strips(model, name))]
+             for model in study.models}  # fmt: skip
+    baselines = {key: some[0] for key, some in first.items() if some}
     rows = experiments.EXPERIMENTS
     tried = [row for row in rows if row.notebook and ran(row.notebook) and row.name not in TOLD_APART]
     colours = {row.name: row.colour for row in rows}
@@ -74,7 +81,8 @@ def article(study: Study, documents: Documents, figures: Mapping[str, Mapping[st
         titles={model.key: model.title for model in study.models}, steps=study.for_all(lambda model: model.steps),
         numbers=numbers, findings=findings, facts=facts, claims=load_claims(), costs=cost_chapters(), figures=figures,
         telling=facts.most_telling(numbers, study.models), ways=facts.WAYS, links=links(),
-        live=live, ran=ran, figure=figure, strips=strips, right=right_share, stacks_svg=stacks_svg, heat_map=heat_map,
+        live=live, ran=ran, figure=figure, strips=strips, baselines=baselines, right=right_share,
+        stacks_svg=stacks_svg, heat_map=heat_map,
         sweeps=lambda some: sweep_charts(some, facts.titles_of(some), colours, CATASTROPHIC), verdicts=VERDICTS,
         interval_plot=interval_plot, signs={what: sign for what, (sign, _) in SIGNS.items()}, tried=tried,
         shown_in={row.notebook: row.name.replace("_", "-") for row in tried} | {

@@ -16,7 +16,7 @@ from painters_utils.show.figures import KINDS, FigureFile
 from workflow.config import PUBLISHED, Study
 from workflow.notebooks import figures_of
 
-from .article import TEMPLATE, article, templates
+from .article import article, templates
 from .chapters import chapter_pages
 from .live import live_page
 
@@ -39,11 +39,9 @@ def build_page(study: Study) -> Path:
     html = article(study, documents, figures, live=bool(live))
     if (size := len(html.encode())) > LIMIT:
         raise InputError(f"the page has {size / 1e6:.1f} MB, {LIMIT / 1e6:.0f} at most: study fewer models or prompts")
-    pages = study.page.parent / "notebooks"
     files = {study.figures / who / f"{name}{figure.kind}": figure.picture
              for who, some in figures.items() for name, figure in some.items()}  # fmt: skip
     files |= chapter_pages(study, documents, figures, html)
-    files[pages / "page.css"] = (TEMPLATE / "page.css").read_bytes()  # for the page to play with
     files |= live
     files[study.page] = html.encode()
     publish(study, files)
