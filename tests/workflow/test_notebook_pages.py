@@ -62,8 +62,8 @@ def study(tmp_path_factory):
     webp = smallest_webp(Image.new("RGB", (100, 80), "white"))
     figure = FigureFile(webp, ".webp", 'What "is" kept.', 'Points & lines: what "is" kept of all.', 900, 80)
     figures = {who: {f"{name}-kept": figure for name in names} for who, names in ran.items()}
-    files = chapter_pages(study, documents, figures, PAGE)
-    files |= {study.figures / who / f"{name}.webp": webp for who, some in figures.items() for name in some}
+    places = {(who, name): study.figures / who / f"{name}.webp" for who, some in figures.items() for name in some}
+    files = chapter_pages(study, documents, figures, places, PAGE) | dict.fromkeys(places.values(), webp)
     for path, content in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)

@@ -352,7 +352,7 @@ def test_figures_are_kept_as_files_and_only_those_that_were_shown(study):
     build.build_page(study)
     assert before == {path: path.read_bytes() for path in before}, "the same inputs, the same bytes"
     assert not stale.exists()
-    names = {path.name for path in (study.figures / "flux-mini").iterdir()}
+    names = {path.name for path in study.figures.rglob("*")}
     assert {"01-baseline.webp", "01-stacks.svg", "05_skip-kept.webp", "12-roles.webp"} <= names
     assert "05_skip-unseen.webp" not in names
 
@@ -590,7 +590,7 @@ def test_a_notebook_given_hostile_prompts_shows_them_as_text(tmp_path):
     document = nbformat.read(tmp_path / "done.ipynb", as_version=4)
     assert list(build.figures_of(document)) == ["toy"]
     figures = {"toy": FigureFile.load(tmp_path / "figures", "toy")}
-    body = str(chapters.chapter(document, figures, "figures"))
+    body = str(chapters.chapter(document, figures, {"toy": "figures/toy.webp"}))
     assert tags_of(body) == (0, 0)
     assert "<strong>Seen.</strong>" in body and 'src="figures/toy.webp"' in body
     assert all(html.unescape(body).count(text) >= 3 for text in HOSTILE), "in alt text, caption and table"

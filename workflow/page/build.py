@@ -39,9 +39,9 @@ def build_page(study: Study) -> Path:
     html = article(study, documents, figures, live=bool(live))
     if (size := len(html.encode())) > LIMIT:
         raise InputError(f"the page has {size / 1e6:.1f} MB, {LIMIT / 1e6:.0f} at most: study fewer models or prompts")
-    files = {study.figures / who / f"{name}{figure.kind}": figure.picture
-             for who, some in figures.items() for name, figure in some.items()}  # fmt: skip
-    files |= chapter_pages(study, documents, figures, html)
+    places = places_of(study, figures)
+    files = {path: figures[who][name].picture for (who, name), path in places.items()}
+    files |= chapter_pages(study, documents, figures, places, html)
     files |= live
     files[study.page] = html.encode()
     publish(study, files)
@@ -66,6 +66,13 @@ def load_figure(study: Study, who: str, notebook: str, name: str) -> FigureFile:
     except (OSError, ValueError, LookupError, TypeError) as error:
         path = study.out / who / f"{notebook}.ipynb"
         raise InputError(f"figure {name} of {who} is damaged ({error}): delete {path} and run again") from error
+
+
+def places_of(study: Study, figures: Mapping[str, Mapping[str, FigureFile]]) -> dict[tuple[str, str], Path]:
+    """The file of each figure, by whose it is and its name; what several models show alike is there once."""
+    first: dict[tuple[str, bytes], Path] = {}
+    return {(who, name): first.setdefault((name, figure.picture), study.figures / who / f"{name}{figure.kind}")
+            for who, some in figures.items() for name, figure in some.items()}  # fmt: skip
 
 
 def publish(study: Study, files: Mapping[Path, bytes]) -> None:

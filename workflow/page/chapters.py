@@ -39,9 +39,16 @@ Key = tuple[str, str]  # of a document: the folder of the results and the notebo
 
 
 def chapter_pages(
-    study: Study, documents: Documents, figures: Mapping[str, Mapping[str, FigureFile]], page: str
+    study: Study,
+    documents: Documents,
+    figures: Mapping[str, Mapping[str, FigureFile]],
+    places: Mapping[Key, Path],
+    page: str,
 ) -> dict[Path, bytes]:
-    """The executed notebooks' pages and what they share; `page`: the article, whose sections they lead back to."""
+    """The executed notebooks' pages and what they share; `page`: the article, whose sections they lead back to.
+
+    `places`: the file of each figure, by whose it is and its name.
+    """
     folder, sections = study.page.parent / "notebooks", sections_of(page)
     titles = {model.key: model.title for model in study.models}
     files = {folder / name: (TEMPLATE / name).read_bytes() for name in SHARED}
@@ -49,7 +56,8 @@ def chapter_pages(
         here = folder / who
         sources = os.path.relpath(NOTEBOOKS, here)
         links = {key: os.path.relpath(folder / key[0] / f"{key[1]}.html", here) for key in documents}
-        body = chapter(document, figures[who], os.path.relpath(study.figures / who, here))
+        shown = {figure: os.path.relpath(path, here) for (whose, figure), path in places.items() if whose == who}
+        body = chapter(document, figures[who], shown)
         about = {
             "title": title_of(document), "who": titles.get(who, "All models"), "name": name,
             "report": os.path.relpath(study.page, here), "section": sections.get(name),
@@ -85,11 +93,13 @@ def neighbours(documents: Documents, key: Key) -> dict[str, Key]:
     return {way: one[0] for way, one in around.items() if one}
 
 
-def chapter(document: nbformat.NotebookNode, figures: Mapping[str, FigureFile], folder: str) -> str:
-    """An executed notebook as HTML; the pictures are files in `folder`, where a click shows them by themselves."""
+def chapter(
+    document: nbformat.NotebookNode, figures: Mapping[str, FigureFile], places: Mapping[str, str]
+) -> str:  # fmt: skip
+    """An executed notebook as HTML; the pictures are the files of `places`, which a click shows by themselves."""
     document = copy.deepcopy(document)
     for name, output in figures_of(document).items():
-        output["data"]["text/html"] = figures[name].html(name, link=f"{folder}/{name}{figures[name].kind}")
+        output["data"]["text/html"] = figures[name].html(name, link=places[name])
     body = CLUTTER.sub("", exporter().from_notebook_node(document)[0])
     return LONG.sub('<td class="long">', re.sub(r'<img [^>]*src="([^"]*)"[^>]*>', r'<a href="\1">\g<0></a>', body))
 
