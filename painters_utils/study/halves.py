@@ -55,7 +55,7 @@ def compare_strategies(table: pd.DataFrame) -> dict[str, Any]:
         return {}
     found: dict[str, Any] = {
         "stacks": len(table[["model", "stack"]].drop_duplicates()),
-        "pictures": int(len(table) / table["strategy"].nunique()),
+        "pictures": int(table.groupby("strategy").size().median()),
     }
     for score in (score for score in SAID if score in table):
         wide = table.pivot_table(score, ["prompt", "seed"], "strategy", aggfunc="mean")

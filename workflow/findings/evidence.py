@@ -35,9 +35,11 @@ class Evidence:
     ) -> None:  # fmt: skip
         self.model, self.notebooks = model, notebooks
         self.studio = Studio(model, prompts, seeds, out, suite=suite, judges=judges)
-        # Where there are many variants, the notebooks paint fewer of the suite's prompts.
-        fewer = model.mini and suite > 1
-        self.few = Studio(model, prompts, seeds, out, suite=1, judges=judges) if fewer else self.studio
+        # Where there are many variants, the notebooks paint fewer of the suite's prompts; many draws, one seed each.
+        few = min(suite, 1) if model.mini else suite
+        self.few = Studio(model, prompts, seeds, out, suite=few, judges=judges) if few != suite else self.studio
+        alone = len(seeds) == 1
+        self.draws = self.few if alone else Studio(model, prompts, seeds[:1], out, suite=few, judges=judges)
         self.family = model.family or model.key
 
     def lacks(self, *needed: str) -> str:
@@ -81,7 +83,7 @@ class Evidence:
         ]  # fmt: skip
         if not found:
             raise InputError(f"no {preset} variant of {self.model.name!r} is {dict(of)}: see data/claims.yaml")
-        return (self.few if row.name == "random_order" else self.studio), found
+        return (self.draws if row.name == "random_order" else self.studio), found
 
     def role(self, score: str) -> tuple[str, str]:
         """The matched band whose layers, skipped one by one, cost most of this score beside the other overall score."""
