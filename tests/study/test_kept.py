@@ -123,9 +123,11 @@ def test_numbers_are_read_where_they_were_saved(tmp_path):
 def test_pictures_are_kept_in_strips_for_the_page(tmp_path):
     images = [Image.new("RGB", (400, 200), colour) for colour in ("red", "green", "blue", "white")]
     save_strips(tmp_path, "05_skip", {"untouched": images, "skip 7–10": images[:2]})
-    save_strips(tmp_path, "05_skip", {"skip 7–10": images[:2], "<b>": images})
+    save_strips(tmp_path, "05_skip", {"skip 7–10": images[:2], "<b>": images}, {"skip 7–10": [0.98765, 0.1]})
     folder = tmp_path / "strips/05_skip"
-    names = json.loads((folder / "names.json").read_text())
-    assert list(names) == ["skip 7–10", "<b>"] and {path.name for path in folder.glob("*.webp")} == set(names.values())
-    with Image.open(folder / names["<b>"]) as strip:
+    about = json.loads((folder / "names.json").read_text())
+    files = {name: of["file"] for name, of in about.items()}
+    assert list(files) == ["skip 7–10", "<b>"] and {path.name for path in folder.glob("*.webp")} == set(files.values())
+    assert about["skip 7–10"]["kept"] == [0.988, 0.1] and about["<b>"]["kept"] == []
+    with Image.open(folder / files["<b>"]) as strip:
         assert strip.size == (STRIP_SIDE * STRIP, STRIP_SIDE // 2 * 2), "shrunk, and in rows of three"

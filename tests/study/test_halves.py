@@ -1,0 +1,60 @@
+"""Strategies on one and the same half: planted scores come back, paired, whatever the stack and the seed."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from painters_utils.models.model import Model
+from painters_utils.study.experiments import experiment, halves
+from painters_utils.study.halves import compare_strategies, on_halves
+
+PROMPTS = [f"prompt {number}" for number in range(12)]
+
+
+def planted(kept: dict[str, float], stacks: tuple[str, ...] = ("deep", "wide"), noise: float = 0.2) -> pd.DataFrame:
+    """Scores in which what is hard about a picture is hard for every strategy."""
+    draw, rows = np.random.default_rng(0), []
+    for stack in stacks:
+        for prompt in PROMPTS:
+            for seed in (0, 1):
+                luck = draw.normal(0, noise)
+                for strategy, mean in kept.items():
+                    about = {"model": "toy", "stack": stack, "strategy": strategy, "prompt": prompt, "seed": seed}
+                    rows.append(about | {"kept": mean + luck, "layout": mean + luck - 0.1})
+    return pd.DataFrame(rows)
+
+
+def test_planted_scores_come_back_in_their_order_and_differences_are_paired():
+    found = compare_strategies(planted({"skip": 0.5, "random_order": 0.9, "middle_repeat": 0.45}))
+    assert list(found["kept"]) == ["random_order", "skip", "middle_repeat"]
+    assert found["stacks"] == 2 and found["pictures"] == 48
+    ahead = found["ahead"]["skip"]["middle_repeat"]
+    assert ahead["mean"] == pytest.approx(0.05) and ahead["low"] > 0.049, "the pictures' own luck cancels"
+    assert found["kept"]["skip"]["high"] - found["kept"]["skip"]["low"] > 0.05, "and does not in what one keeps"
+    assert found["ahead"]["random_order"]["middle_repeat"]["mean"] == pytest.approx(0.45)
+    assert found["layout"]["skip"]["mean"] == pytest.approx(found["kept"]["skip"]["mean"] - 0.1)
+
+
+def test_every_stack_has_one_weight_and_nothing_compares_to_nothing():
+    one, two = planted({"skip": 0.2}, ("deep",), 0), planted({"skip": 0.8}, ("wide",), 0)
+    more = pd.concat([one, two, two.assign(seed=two["seed"] + 2)])
+    assert compare_strategies(pd.concat([one, two]))["kept"]["skip"]["mean"] == pytest.approx(0.5)
+    assert 0.5 < compare_strategies(more)["kept"]["skip"]["mean"] < 0.8
+    assert compare_strategies(pd.DataFrame()) == {}
+
+
+@pytest.mark.parametrize(("name", "bands"), [
+    ("flux-mini", {"transformer_blocks": [5, 14], "single_transformer_blocks": [10, 28]}),
+    ("sd3-mini", {"transformer_blocks": [7, 17]}),
+    ("auraflow-mini", {"single_transformer_blocks": [9, 23]}),  # of four layers there is no middle half
+])  # fmt: skip
+def test_all_strategies_change_the_same_layers_of_a_half(name, bands):
+    model = Model.named(name)
+    assert halves(model) == bands
+    variants = on_halves(model, experiment("sweep").variants(model, {}, draws=10))
+    for stack, band in bands.items():
+        own = [variant for variant in variants if variant.stack == stack]
+        assert all(variant.band == band for variant in own)
+        draws = [variant for variant in own if variant.strategy == "random_order"]
+        assert len({str(variant.order) for variant in draws}) == len(draws) == 10
+        assert len(own) == 15, "five other strategies, once each"
