@@ -27,31 +27,31 @@ class Memory {
     return { rows, columns, start, data: this.numbers.subarray(start, start + rows * columns) };
   }
 
-  /** Do something and forget all that it has computed but what it returns, copied into `kept`. */
+  /** Do something and forget all that it has computed but the matrices that it returns, copied into those of `kept`. */
   forget(kept, work) {
     const before = this.top;
-    kept.data.set(work().data);
+    work().forEach((matrix, i) => kept[i].data.set(matrix.data));
     this.top = before;
     return kept;
   }
 
-  /** a · b + bias, where b has a multiple of eight columns. */
-  product(a, b, bias = this.zeros) {
-    const c = this.matrix(a.rows, b.columns);
+  /** a · b + bias, where b has a multiple of eight columns; in `c`, if it is given. */
+  product(a, b, bias = this.zeros, c = this.matrix(a.rows, b.columns)) {
     this.multiply(4 * a.start, 4 * b.start, 4 * bias, 4 * c.start, Math.ceil(a.rows / 4) * 4, b.rows, b.columns);
     return c;
   }
 }
 
-/** The tensors of a .safetensors file, {name: {shape, data}}: bfloat16 is the upper half of a float32. */
-function readTensors(buffer) {
+/** The tensors of a .safetensors file whose names begin with `part`, {name: {shape, data}}. */
+function readTensors(buffer, part = "") {
   const length = Number(new DataView(buffer).getBigUint64(0, true));
   const { __metadata__, ...about } = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 8, length)));
   const tensors = {};
   for (const [name, { dtype, shape, data_offsets: [from, to] }] of Object.entries(about)) {
+    if (!name.startsWith(part)) continue;
     const bytes = buffer.slice(8 + length + from, 8 + length + to);
     if (dtype === "F32") tensors[name] = { shape, data: new Float32Array(bytes) };
-    else if (dtype === "BF16") {
+    else if (dtype === "BF16") { // the upper half of a float32
       const wide = Uint32Array.from(new Uint16Array(bytes), (half) => half << 16);
       tensors[name] = { shape, data: new Float32Array(wide.buffer) };
     } else throw new Error(`${name} is ${dtype}: only float32 and bfloat16 are read`);
@@ -86,13 +86,17 @@ class Layers {
       const bias = memory.room(columns);
       if (this.has(`${name}.bias`)) memory.numbers.set(this.numbers(`${name}.bias`), bias);
       this.made.set(name, { matrix, bias });
+      delete this.tensors[`${name}.weight`].data; // a phone has little room
     }
     return this.made.get(name);
   }
 
-  /** Everything that `linear` and `convolution` will need, laid out before anything is computed. */
+  /** Everything that `linear` and `convolution` will need, laid out before anything is computed; tables stay as they are. */
   prepare() {
-    for (const name in this.tensors) if (name.endsWith(".weight") && this.tensors[name].shape.length > 1) this.weights(name.slice(0, -7));
+    for (const [name, { shape }] of Object.entries(this.tensors)) {
+      const table = /(^shared|_embedding|_bias)\.weight$/.test(name);
+      if (name.endsWith(".weight") && shape.length > 1 && !table) this.weights(name.slice(0, -7));
+    }
   }
 
   linear(name, x) {
@@ -102,15 +106,18 @@ class Layers {
 
   /** A convolution of 3 × 3 places, or of 1 × 1, on a picture with a pixel in each row. */
   convolution(name, x, side) {
-    const { matrix, bias } = this.weights(name), size = Math.sqrt(matrix.rows / x.columns);
-    return this.memory.product(size === 1 ? x : patches(this.memory, x, side, size), matrix, bias);
+    const { memory } = this, { matrix, bias } = this.weights(name), size = Math.sqrt(matrix.rows / x.columns);
+    const y = memory.matrix(x.rows, matrix.columns), before = memory.top;
+    memory.product(size === 1 ? x : patches(memory, x, side, size), matrix, bias, y);
+    memory.top = before;
+    return y;
   }
 
   layerNorm(name, x) {
     return normalised(this.memory, x, 1e-5, this.numbers(`${name}.weight`), this.numbers(`${name}.bias`));
   }
 
-  /** T5's norm: only lengths, no means. */
+  /** A norm of lengths, without means: T5's, and that of FLUX's queries and keys. */
   rootMeanSquareNorm(name, x, epsilon = 1e-6) {
     const y = this.memory.matrix(x.rows, x.columns), weight = this.numbers(`${name}.weight`);
     for (let row = 0; row < x.rows; row++) {
@@ -176,11 +183,19 @@ function each(x, change) {
 }
 const silu = (value) => value / (1 + Math.exp(-value));
 const quickGelu = (value) => value / (1 + Math.exp(-1.702 * value));
-const gelu = (value) => 0.5 * value * (1 + Math.tanh(0.7978845608028654 * (value + 0.044715 * value ** 3)));
+const gelu = (value) => value / (1 + Math.exp(-1.5957691216057308 * (value + 0.044715 * value * value * value)));
 
 /** x plus y, in x; y times `gates`, one for each column, if they are given. */
 function add(x, y, gates) {
-  for (let i = 0; i < x.data.length; i++) x.data[i] += y.data[i] * (gates ? gates[i % x.columns] : 1);
+  const { data, columns } = x, other = y.data;
+  if (!gates) for (let i = 0; i < data.length; i++) data[i] += other[i];
+  else for (let i = 0; i < data.length;) for (let c = 0; c < columns; c++, i++) data[i] += other[i] * gates[c];
+  return x;
+}
+
+/** x times y, number by number, in x. */
+function times(x, y) {
+  for (let i = 0; i < x.data.length; i++) x.data[i] *= y.data[i];
   return x;
 }
 
@@ -192,8 +207,18 @@ function stacked(memory, one, other) {
   return both;
 }
 
+/** Columns of one matrix to the left of those of another. */
+function beside(memory, one, other) {
+  const both = memory.matrix(one.rows, one.columns + other.columns);
+  for (let row = 0; row < both.rows; row++) {
+    both.data.set(one.data.subarray(row * one.columns, (row + 1) * one.columns), row * both.columns);
+    both.data.set(other.data.subarray(row * other.columns, (row + 1) * other.columns), row * both.columns + one.columns);
+  }
+  return both;
+}
+
 /** The rows from `first` on, up to `end`. */
-function rowsOf(memory, x, first, end) {
+function rowsOf(memory, x, first = 0, end = x.rows) {
   const some = memory.matrix(end - first, x.columns);
   some.data.set(x.data.subarray(first * x.columns, end * x.columns));
   return some;
@@ -259,4 +284,40 @@ function doubled(memory, x, side) {
     y.data.set(x.data.subarray(from, from + x.columns), (row * 2 * side + column) * x.columns);
   }
   return y;
+}
+
+/** A timestep as 128 cosines and 128 sines of ever longer waves. */
+function waves(memory, timestep) {
+  const x = memory.matrix(1, 256);
+  for (let i = 0; i < 128; i++) {
+    const angle = timestep * Math.exp(-Math.log(10000) * i / 128);
+    x.data[i] = Math.cos(angle);
+    x.data[128 + i] = Math.sin(angle);
+  }
+  return x;
+}
+
+/** The parts of one row. */
+function split(row, count) {
+  const width = row.data.length / count;
+  return Array.from({ length: count }, (_, i) => row.data.subarray(i * width, (i + 1) * width));
+}
+
+/** x, stretched and shifted column by column, in x: what the timestep and the prompt have a say in. */
+function modulate(x, scale, shift) {
+  const { data, columns } = x;
+  for (let i = 0; i < data.length;) for (let c = 0; c < columns; c++, i++) data[i] = data[i] * (1 + scale[c]) + shift[c];
+  return x;
+}
+
+/** The same numbers with so many in a row: a row for each head of a token. */
+function reshaped(x, columns) {
+  return { ...x, rows: x.data.length / columns, columns };
+}
+
+/** The mean of matrices of one shape: what a group in parallel returns. */
+function mean(memory, some) {
+  const sum = rowsOf(memory, some[0], 0, some[0].rows);
+  some.slice(1).forEach((x) => add(sum, x));
+  return each(sum, (value) => value / some.length);
 }

@@ -16,11 +16,21 @@ function drawNoise(prompt, seed, count) {
   return noise;
 }
 
-/** The generator of PyTorch and of Python (Matsumoto & Nishimura 1998): a function that gives 32 random bits. */
-function mersenneTwister(seed) {
-  const state = new Uint32Array(624);
-  state[0] = seed;
-  for (let i = 1; i < 624; i++) state[i] = Math.imul(1812433253, state[i - 1] ^ (state[i - 1] >>> 30)) + i;
+/**
+ * The generator of PyTorch and of Python (Matsumoto & Nishimura 1998): a function that gives 32 random bits. PyTorch fills
+ * its state from the seed alone; Python stirs the seed into a state that is always the same.
+ */
+function mersenneTwister(seed, stirred = false) {
+  const state = new Uint32Array(624), before = (i) => state[i - 1] ^ (state[i - 1] >>> 30);
+  state[0] = stirred ? 19650218 : seed;
+  for (let i = 1; i < 624; i++) state[i] = Math.imul(1812433253, before(i)) + i;
+  if (stirred) for (const [factor, rounds, added] of [[1664525, 624, () => seed], [1566083941, 623, (i) => -i]]) {
+    for (let round = 0, i = rounds === 624 ? 1 : 2; round < rounds; round++) {
+      state[i] = (state[i] ^ Math.imul(before(i), factor)) + added(i);
+      if (++i === 624) { state[0] = state[623]; i = 1; }
+    }
+  }
+  if (stirred) state[0] = 0x80000000;
   let next = 624;
   return () => {
     if (next === 624) {

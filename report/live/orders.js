@@ -1,30 +1,55 @@
-// Orders of layers: presets, their short form for the address, and what they are called in words.
+// Orders of layers: the strategies of the study, their short form for the address, and what they are called in words.
 "use strict";
 
-const PRESETS = { // after painters_utils/engine/strategies.py; `band` is [first, last], both included
-  "untouched": () => [],
-  "left out": () => null,
-  "backwards": (band) => band.reverse(),
-  "shuffled": (band, random) => shuffled(band, random),
-  "in parallel": (band) => [band],
-  "in parallel, 3 times": (band) => [band, band, band],
-  "middle one in place of all": (band) => band.map(() => band[Math.floor(band.length / 2)]),
+/**
+ * After painters_utils/engine/strategies.py: what runs in place of a band of layers, and what people call it. Where the
+ * band must reach the beginning or the end of the stack, `ends` names the field that this settles.
+ */
+const STRATEGIES = {
+  identity: { title: "untouched", build: (band) => band },
+  skip: { title: "skip", build: () => [] },
+  middle_repeat: { title: "repeat the middle layer", build: (band) => band.map(() => band[Math.floor((band.length - 1) / 2)]) },
+  reverse: { title: "reverse", build: (band) => [...band].reverse() },
+  random_order: { title: "random order", build: shuffled },
+  parallel: { title: "parallel", build: (band) => [band] },
+  looped_parallel: { title: "looped parallel, 3 times", build: (band) => [band, band, band] },
+  remove_first: { title: "without the first", build: () => [], ends: "first" },
+  remove_last: { title: "without the last", build: () => [], ends: "last" },
 };
 
-/** The order of `depth` layers in which a band runs as a preset says. */
-function presetOrder(name, depth, [first, last], seed = 0) {
-  const layers = [...Array(depth).keys()];
-  if (name === "untouched") return layers;
-  const band = layers.slice(first, last + 1), numbers = mersenneTwister(seed);
-  const changed = PRESETS[name](band, () => numbers() / 2 ** 32) || [];
-  return [...layers.slice(0, first), ...changed, ...layers.slice(last + 1)];
+const usualOrder = (depth) => [...Array(depth).keys()];
+
+/** The order of `depth` layers in which the band from `first` to `last`, both included, runs as a strategy says. */
+function buildOrder(strategy, depth, [first, last], seed = 0) {
+  const layers = usualOrder(depth), { build, ends } = STRATEGIES[strategy];
+  const [from, to] = [ends === "first" ? 0 : first, ends === "last" ? depth - 1 : last];
+  return [...layers.slice(0, from), ...build(layers.slice(from, to + 1), seed), ...layers.slice(to + 1)];
 }
 
-function shuffled(band, random) {
-  const order = [...band];
+/** The strategy that makes an order of a band: `chosen` if it does, "" if none does. */
+function strategyOf(order, depth, chosen, band, seed) {
+  const now = writeOrder(order), fits = (name) => name && writeOrder(buildOrder(name, depth, band, seed)) === now;
+  return [chosen, ...Object.keys(STRATEGIES)].find(fits) || "";
+}
+
+/** The layers from the first to the last that are not where they were; null if all are. */
+function changedBand(order, depth) {
+  const until = (place) => place < 0 ? order.length : place, first = until(order.findIndex((step, i) => step !== i));
+  const last = depth - 1 - until([...order].reverse().findIndex((step, i) => step !== depth - 1 - i));
+  return first <= last ? [first, last] : null;
+}
+
+/** A band as `random.Random(seed).shuffle` of Python leaves it; once more if that changes nothing. */
+function shuffled(band, seed) {
+  const bits = mersenneTwister(seed, true), order = [...band];
+  const below = (n) => {
+    let drawn;
+    do drawn = bits() >>> Math.clz32(n); while (drawn >= n);
+    return drawn;
+  };
   do {
     for (let i = order.length - 1; i > 0; i--) {
-      const j = Math.floor(random() * (i + 1));
+      const j = below(i + 1);
       [order[i], order[j]] = [order[j], order[i]];
     }
   } while (order.length > 1 && order.every((layer, i) => layer === band[i]));
@@ -48,56 +73,92 @@ function writeOrder(order) {
   return parts.join(",");
 }
 
-/** The order that `writeOrder` wrote; null for anything else and for layers that are not there. */
-function readOrder(text, depth) {
+/** The order that `writeOrder` wrote; an error that says what is wrong with anything else. */
+function readOrder(text, stack) {
   const order = [];
-  for (const part of text ? text.split(",") : []) {
-    const [, group, from, to] = part.match(/^(?:\(([\d.]+)\)|(\d+)(?:-(\d+))?)$/) || [];
+  for (const part of text.split(",")) {
+    const [, group, from, to] = part.match(/^(?:\((\d{1,3}(?:\.\d{1,3})*)\)|(\d{1,3})(?:-(\d{1,3}))?)$/) || [];
     if (group) order.push(group.split(".").map(Number));
     else if (from !== undefined) {
       const [start, end] = [Number(from), Number(to ?? from)];
       for (let i = start; end >= start ? i <= end : i >= end; i += end >= start ? 1 : -1) order.push(i);
-    } else return null;
-    if (order.length > 200) return null;
+    } else throw new Error(`“${part.slice(0, 20)}” is no part of an order`);
   }
-  return check(order, depth) ? null : order;
+  const wrong = check(order, stack);
+  if (wrong) throw new Error(wrong);
+  return order;
 }
 
-/** What is wrong with an order; empty if it can run. SD3's last layer returns no words, so nothing can follow it. */
-function check(order, depth) {
-  if (order.flat().some((layer) => !(layer >= 0 && layer < depth))) return `layers are 0 to ${depth - 1}`;
-  const last = order.findIndex((step) => [step].flat().includes(depth - 1));
-  if (last >= 0 && last < order.length - 1) return `layer ${depth - 1} returns no words: nothing can follow it`;
-  if (last >= 0 && Array.isArray(order[last]) && order[last].length > 1) return `layer ${depth - 1} returns no words: it cannot run in parallel`;
+/** What is wrong with an order of a stack; empty if it can run. After SD3's last layer, which returns no words, nothing can. */
+function check(order, { title, depth, closed }) {
+  const strange = order.flat().find((layer) => layer >= depth), last = order.findIndex((step) => [step].flat().includes(depth - 1));
+  if (strange !== undefined) return `there is no ${title} layer ${strange}, they are 0 to ${depth - 1}`;
+  if (!order.length) return "it leaves no layer";
+  if (order.length > 200) return "more than 200 places are too many";
+  if (order.some((step) => Array.isArray(step) && new Set(step).size < step.length)) return "a group holds a layer twice";
+  if (closed && last >= 0 && last < order.length - 1) return `layer ${depth - 1} returns no words, so nothing can follow it`;
   return "";
 }
 
-/** "Layers 8 to 15 are left out." What differs from the usual order, in words. */
-function inWords(order, depth) {
-  const flat = order.flat(), count = (layer) => flat.filter((other) => other === layer).length;
-  const layers = [...Array(depth).keys()], said = [];
-  const missing = layers.filter((layer) => !count(layer)), often = layers.filter((layer) => count(layer) > 1);
-  const groups = order.filter((step) => Array.isArray(step) && step.length > 1);
-  if (missing.length) said.push(`${named(missing)} left out`);
-  for (const layer of often) said.push(`layer ${layer} runs ${count(layer)} times`);
-  if (groups.length) said.push(`${named([...new Set(groups.flat())])} running in parallel`);
-  const single = order.filter((step) => !Array.isArray(step));
-  let turned = 0;
-  for (let i = 0; i < single.length; i++) { // runs of neighbours that go down are backwards, other steps back are counted
-    let end = i;
-    while (single[end + 1] === single[end] - 1) end++;
-    if (end > i + 1) said.push(`${named(single.slice(i, end + 1))} running backwards`);
-    else if (end > i) turned++;
-    if (single[end + 1] < single[end]) turned++;
-    i = end;
+/** What an order does to a stack, in the words of painters_utils/engine/describe.py. */
+function describe(order, depth) {
+  const steps = order.map((step) => [step].flat().sort((a, b) => a - b)), facts = [], loops = [], runs = new Map(), told = new Map();
+  for (const step of steps) {
+    if (`${loops.at(-1)?.step}` === `${step}`) loops.at(-1).times++; // a step and how often it runs on end
+    else loops.push({ step, times: 1 });
+    for (const layer of step) runs.set(layer, (runs.get(layer) || 0) + 1);
   }
-  if (turned && !often.length) said.push(`${turned} ${turned > 1 ? "steps" : "step"} back to an earlier layer`);
-  return said.length ? said.join("; ") : "every layer once, in its usual place";
+  const skipped = usualOrder(depth).filter((layer) => !runs.has(layer));
+  if (skipped.length) facts.push(`${named(skipped)} ${skipped.length === 1 ? "is" : "are"} skipped`);
+  for (const { step, times } of loops) if (step.length > 1) for (const layer of step) told.set(layer, times);
+  for (const times of [...new Set(runs.values())].sort((a, b) => a - b)) {
+    const often = usualOrder(depth).filter((layer) => times > 1 && runs.get(layer) === times && told.get(layer) !== times);
+    if (often.length) facts.push(`${named(often)} ${often.length === 1 ? "is" : "are each"} run ${times} times`);
+  }
+  for (const { step, times } of loops) {
+    if (step.length > 1) facts.push(`${named(step)} run in parallel${times > 1 ? `, ${times} times over` : ""}`);
+  }
+  for (const tangle of tangles(loops.map(({ step }) => step))) {
+    const layers = tangle.flat(), sorted = [...layers].sort((a, b) => a - b);
+    if (layers.length > tangle.length || `${layers}` !== `${[...sorted].reverse()}`) facts.push(`order changed: ${spelled(tangle).join(", ")}`);
+    else facts.push(layers.length === 2 ? `${named(sorted)} change places` : `${named(sorted)} run in reverse order`);
+  }
+  return facts.join("; ") || "every layer runs once, in order";
 }
 
-/** "layers 8–11 and 14". */
+/** The shortest stretches outside of which the layers ascend: cut wherever all before lies below all after. */
+function tangles(steps) {
+  const found = [];
+  for (let start = 0, end = 1; end <= steps.length; end++) {
+    if (end < steps.length && Math.max(...steps.slice(start, end).flat()) >= Math.min(...steps.slice(end).flat())) continue;
+    if (end - start > 1) found.push(steps.slice(start, end));
+    start = end;
+  }
+  return found;
+}
+
+/** [7] is "layer 7", [3, 4] "layers 3 and 4", [3, 4, 5, 9] "layers 3–5 and 9". */
 function named(layers) {
-  const runs = writeOrder([...layers].sort((a, b) => a - b)).split(",").map((run) => run.replace("-", "–"));
-  const list = runs.length > 1 ? `${runs.slice(0, -1).join(", ")} and ${runs.at(-1)}` : runs[0];
-  return `${layers.length > 1 ? "layers" : "layer"} ${list}`;
+  const runs = layers.length === 2 ? layers : ranges(layers), others = runs.slice(0, -1).join(", ");
+  return `${layers.length > 1 ? "layers" : "layer"} ${others && `${others} and `}${runs.at(-1)}`;
+}
+
+/** Layers that count up by one drawn together: [3, 4, 5, 9] is "3–5", "9". */
+function ranges(layers) {
+  const runs = [];
+  for (const layer of layers) runs.at(-1)?.at(-1) === layer - 1 ? runs.at(-1).push(layer) : runs.push([layer]);
+  return runs.map((run) => run.length > 1 ? `${run[0]}–${run.at(-1)}` : `${run[0]}`);
+}
+
+/** Steps in the order in which they run, groups in brackets: "5", "2–4", "[0–1]". */
+function spelled(steps) {
+  const parts = [];
+  let single = [];
+  const close = () => { parts.push(...ranges(single)); single = []; };
+  for (const step of steps) {
+    if (step.length === 1) single.push(step[0]);
+    else { close(); parts.push(`[${ranges(step).join(", ")}]`); }
+  }
+  close();
+  return parts;
 }

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from browser import CHROMIUM, Chromium
+from browser import CHROMIUM, FIREFOX, Chromium, Firefox
 from PIL import Image
 
 from painters_utils.errors import InputError
@@ -524,6 +524,27 @@ def test_print_has_pictures_and_no_controls(study, browser):
     assert browser.evaluate(seen) > 10
     assert not browser.evaluate("document.querySelector('.bar').checkVisibility()")
     browser.call("Emulation.setEmulatedMedia", media="")
+
+
+@browser_needed
+def test_the_page_is_there_at_once(study, browser):
+    browser.open(study.page)
+    painted = "performance.getEntriesByType('paint').map(one => one.startTime)"
+    first = browser.evaluate(f"new Promise(done => setTimeout(() => done({painted}), 200))")
+    assert first and min(first) < 500, "milliseconds to the first paint, from disk"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not FIREFOX, reason="no Firefox on this machine")
+def test_firefox_shows_the_page_and_the_model_that_the_address_names(study, tmp_path):
+    with Firefox(tmp_path) as firefox:
+        firefox.open(f"{study.page.as_uri()}?model=sd3-mini")
+        seen = "[...document.querySelectorAll('.of')].filter(part => part.offsetParent).map(part => part.dataset.model)"
+        assert set(firefox.evaluate(seen)) == {"sd3-mini"}
+        firefox.evaluate("document.querySelector('.switch [data-model=flux-mini]').click()")
+        assert set(firefox.evaluate(seen)) == {"flux-mini"} and "model=flux-mini" in firefox.evaluate("location.href")
+        assert firefox.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert firefox.evaluate("document.querySelector('.strip').getBoundingClientRect().width") > 100
 
 
 # -- text that means harm, and models that are no minis --------------------------------------------------------
