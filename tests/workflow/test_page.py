@@ -131,6 +131,7 @@ def numbers_of(notebook: str, model: Model) -> dict:
         "12_layer_by_layer": {"rows": rows_of(model), "spared": {"MM-DiT": 5, "single": 6}},
         "13_sweep": {"rows": rows_of(model), "halves": {"all stacks": HALVES, "each stack": {stack: HALVES}}},
     }
+    known["18_weaker_self"] = {}
     return known.get(notebook, {"rows": rows_of(model)})
 
 
@@ -395,6 +396,25 @@ def test_a_study_whose_findings_did_not_run_has_a_page(tmp_path):
     study = dataclasses.replace(made_up(tmp_path, ["sd3-mini"], ["05_skip"]), closing={})
     listed = ["how", "models", "skip", "limits", "related", "rerun", "costs", "notebooks"]
     assert re.findall(r'<section id="(.*?)">', build.build_page(study).read_text()) == listed
+
+
+def test_a_model_that_beats_itself_is_said_to_with_its_interval(tmp_path):
+    study = made_up(tmp_path, ["sd3-mini"], ["05_skip", "18_weaker_self"])
+    assert "beat" not in re.findall(r'<section id="(.*?)">', build.build_page(study).read_text()), (
+        "nothing was searched"
+    )
+    for gain, words in ((0.06, "beats itself"), (0.02, "cannot be told from itself"), (-0.1, "gets worse")):
+        row = {
+            "name": "away from skip 7–10, weight 1.5",
+            "passes": 1.5,
+            "strict": ends(0.9),
+            "strict gained": ends(gain),
+        }
+        found = {"untouched": {"strict": ends(0.84)}, "judged": [row], "tried": 28, "chosen on": 36, "judged on": 432}
+        save_numbers(study.out / "sd3-mini", "18_weaker_self", found)
+        said = section(build.build_page(study).read_text(), "beat")
+        assert words in said and "on 36 pictures. The table is of 432 others." in said
+        assert "away from skip 7–10, weight 1.5 1.5 × 90 % (86 – 94 %)" in said
 
 
 def test_an_experiment_is_a_row_and_a_notebook(tmp_path, monkeypatch):
