@@ -121,9 +121,8 @@ def search(name: str, seeds: int = 3) -> dict:
     tried = []
     for arm in tqdm(list(guided_arms(model, bands)), desc=f"{name}: choosing", unit="way"):
         strict, facts = (run.scores(arm, choosing, [0]) - before).mean(0)
-        tried.append(asdict(arm) | {"strict": float(strict), "facts": float(facts)})
-    best = max(tried, key=lambda one: (one["facts"] + one["strict"], -one["passes"]))
-    chosen = Arm(**{key: best[key] for key in Arm.__dataclass_fields__})
+        tried.append((arm, {"name": arm.name, "strict": round(float(strict), 4), "facts": round(float(facts), 4)}))
+    chosen = max(tried, key=lambda one: (one[1]["facts"] + one[1]["strict"], -one[0].passes))[0]
     judges, prompts = [*range(1, seeds + 1)], [prompt for prompt in judging for _ in range(seeds)]
     full = run.scores(untouched, judging, judges)
     judged = []
@@ -137,7 +136,7 @@ def search(name: str, seeds: int = 3) -> dict:
     of_full = {score: ends(full[:, column], prompts) for column, score in enumerate(("strict", "facts"))}
     return {
         "command": f"python -m workflow.weaker {name}", "weights": model.weights, "chosen on": len(choosing),
-        "judged on": len(full), "untouched": of_full, "tried": tried, "judged": judged,
+        "judged on": len(full), "untouched": of_full, "tried": [row for _, row in tried], "judged": judged,
     }  # fmt: skip
 
 
@@ -156,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except InputError as error:
             sys.exit(f"error: {error}")
         with write_whole(DATA / "weaker" / f"{name}.json") as unfinished:
-            unfinished.write_text(json.dumps(found, indent=1, ensure_ascii=False))
+            unfinished.write_text(json.dumps(found, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":
