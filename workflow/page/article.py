@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 from painters_utils.engine.describe import short
 from painters_utils.engine.strategies import build_order
 from painters_utils.models.model import Model
-from painters_utils.paths import ROOT
+from painters_utils.paths import DATA, ROOT
 from painters_utils.show.drawings import order_svg, stacks_svg
 from painters_utils.show.figures import FigureFile
 from painters_utils.study import experiments
@@ -80,7 +80,7 @@ def article(study: Study, documents: Documents, figures: Mapping[str, Mapping[st
         study=study, models=study.models, minis=[model for model in study.models if model.mini],
         titles={model.key: model.title for model in study.models}, steps=study.for_all(lambda model: model.steps),
         numbers=numbers, findings=findings, facts=facts, claims=load_claims(), costs=cost_chapters(), figures=figures,
-        telling=facts.most_telling(numbers, study.models), ways=facts.WAYS, links=links(),
+        telling=facts.most_telling(numbers, study.models), ways=facts.WAYS, links=links(), precision=precision(),
         live=live, ran=ran, figure=figure, strips=strips, baselines=baselines, right=right_share,
         stacks_svg=stacks_svg, heat_map=heat_map,
         sweeps=lambda some: sweep_charts(some, facts.titles_of(some), colours, CATASTROPHIC), verdicts=VERDICTS,
@@ -185,6 +185,12 @@ def right_share(mini: Model) -> str:
 def bold(text: str) -> Markup:
     """The text, escaped, with **these words** in bold."""
     return Markup(re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", str(escape(text))))
+
+
+def precision() -> dict[str, Any]:
+    """How sure the study's number of prompts makes its verdicts, as benchmarks/precision.py has measured; {} if not."""
+    path = DATA / "precision.json"
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def links() -> dict[str, str]:
