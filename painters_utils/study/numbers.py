@@ -16,7 +16,7 @@ from painters_utils.files import write_whole
 from painters_utils.paths import ROOT
 
 STRIP = 3  # pictures to a row: large enough on a phone
-QUALITY = 50  # of WebP: the page holds hundreds, and each is small
+QUALITY = 40  # of WebP: the page holds hundreds, and each is small
 STRIP_SIDE = 192  # px: larger pictures are shrunk, the page holds hundreds
 
 
