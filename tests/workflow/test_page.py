@@ -319,7 +319,7 @@ def test_numbers_in_prose_are_those_that_were_saved(study, page):
         assert len(cells) == number, verdict
     words = "Most harmless is single skip 0: 93 % (86 – 99 %) of the score is kept. Most harmful is single skip 2: 8 %"
     assert words in section(page, "middle-repeat")
-    assert "of the broad concepts single layer 2 (92 % lost)" in section(page, "roles")
+    assert "broad concepts 92 % (single layer 2)" in section(page, "roles")
     assert "precision is 0.991 and its recall 0.982" in section(page, "models")
     assert "MM-DiT 0.61 0.42 0.17" in section(page, "space")
     assert "on this mini: What Q2 measures." in section(page, "skip")

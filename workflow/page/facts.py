@@ -170,10 +170,12 @@ def by_stack(rows: Rows) -> dict[str, list[Mapping]]:
 
 def without(rows: Rows) -> list[list]:
     """What page.js says when a layer is chosen: its name, what is kept, and each score's share."""
-    return [[f"without {layer(row)}", f"{percent(row)} of the score",
-             "; ".join(f"{one['title']} {100 * row[one['name']]:.0f} %" for one in scores(rows)
-                       if row.get(one["name"]) is not None)]
-            for row in rows]  # fmt: skip
+    named = [(one["name"], one["title"].removesuffix(" kept")) for one in scores(rows)]
+    found = []
+    for row in rows:
+        told = [f"{title} {100 * row[name]:.0f} %" for name, title in named if row.get(name) is not None]
+        found.append([f"without {layer(row)}", f"{percent(row)} of the score", minus("; ".join(told))])
+    return found
 
 
 def worst(rows: Rows) -> int:
