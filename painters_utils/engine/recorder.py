@@ -142,7 +142,8 @@ class Recorder:
     def begin_step(self, transformer: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         inputs = signature(type(transformer).forward).bind_partial(transformer, *args, **kwargs).arguments
         timestep, latents = first_of(inputs, TIMESTEPS), first_of(inputs, LATENTS)
-        if not any("time" in name for name in signature(type(transformer).forward).parameters):
+        known = signature(type(transformer).forward).parameters
+        if timestep is None and not any(name in TIMESTEPS or "time" in name for name in known):
             timestep = 0.0  # no denoiser (BERT): each pass is a call of one step
         if timestep is None:
             raise InputError(f"{type(transformer).__name__} was given no `timestep`: only denoisers are recorded")

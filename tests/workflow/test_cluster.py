@@ -168,7 +168,7 @@ def checkout(folder: Path) -> Path:
     """A copy of what the study runs, without results; the models and sprites are the repository's own."""
     for name in ("painters_utils", "miniworld", "originals", "workflow", "notebooks"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("config.yaml", "requirements.txt"):
+    for name in ("config.yaml", "requirements.txt", "CITATION.cff"):
         shutil.copy(ROOT / name, folder / name)
     (folder / "data").symlink_to(ROOT / "data")
     return folder

@@ -89,7 +89,7 @@ LONG = 1200  # seconds: nothing here takes as long, but a busy machine is slow
 def checkout(tmp_path_factory) -> Path:
     """A checkout with a study of three little notebooks and a little page."""
     root = tmp_path_factory.mktemp("checkout")
-    for name in ("data", "requirements.txt"):
+    for name in ("data", "requirements.txt", "CITATION.cff"):
         (root / name).symlink_to(ROOT / name)
     for name in ("painters_utils", "miniworld", "originals", "benchmarks", "workflow"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
