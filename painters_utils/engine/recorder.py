@@ -71,6 +71,8 @@ def record_activations(
     model's dtype, and in float32 one sum per picture for "timesteps", one per half for "inputs" and for "both", each
     layers x tokens x channels. "linear CKA" needs layers x tokens² per picture for a moment.
 
+    A transformer that takes no time, such as a BERT's encoder, is no denoiser: every pass is a picture of one step.
+
     A vector of length zero has similarity 0 with every other. Where activations are NaN or infinite, so are the
     similarities (NaN); `recording.finite` turns False and one `RuntimeWarning` says where it began. Raises `InputError`
     for unknown names here, and during the call where the transformer cannot be recorded.
@@ -140,6 +142,8 @@ class Recorder:
     def begin_step(self, transformer: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         inputs = signature(type(transformer).forward).bind_partial(transformer, *args, **kwargs).arguments
         timestep, latents = first_of(inputs, TIMESTEPS), first_of(inputs, LATENTS)
+        if not any("time" in name for name in signature(type(transformer).forward).parameters):
+            timestep = 0.0  # no denoiser (BERT): each pass is a call of one step
         if timestep is None:
             raise InputError(f"{type(transformer).__name__} was given no `timestep`: only denoisers are recorded")
         if self.recording.guided is None:
