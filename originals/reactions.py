@@ -28,7 +28,7 @@ from painters_utils.engine.rearrange import layer_order
 from painters_utils.engine.recorder import record_activations
 from painters_utils.errors import InputError, unknown
 from painters_utils.files import write_whole
-from painters_utils.paths import DATA
+from painters_utils.paths import DATA, ROOT
 
 from . import wheels
 
@@ -113,14 +113,14 @@ class Exam:
     order, so that an exam that was stopped goes on where it was.
     """
 
-    def __init__(self, reader: Reader, reactions: Mapping[str, str], out: Path | None = None) -> None:
+    def __init__(self, reader: Reader, reactions: Mapping[str, str], out: str | Path | None = None) -> None:
         if not reactions:
             raise InputError("there are no reactions to read: give some, or those of load_reactions()")
         self.reader, self.reactions = reader, list(reactions.values())
         self.ids = [reader.ids(reaction) for reaction in self.reactions]
         about = json.dumps([reader.fingerprint, self.reactions, EVERY])
         name = f"exam-{reader.name}-{hashlib.sha256(about.encode()).hexdigest()[:12]}.json"
-        self.path = out / name if out else None
+        self.path = ROOT / out / name if out else None
         self.found: dict[str, list[float]] = {}
         if self.path and self.path.exists():
             try:

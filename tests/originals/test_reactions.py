@@ -1,8 +1,11 @@
 """Readers of reactions: every token is asked for once, scores are what was planted, orders are those of the engine."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
+from notebook_cells import run_cells
 from torch import nn
 from transformers import AlbertForMaskedLM, BertForMaskedLM
 
@@ -171,8 +174,11 @@ def test_the_reactions_are_reactions():
         assert before == sorted(before), f"{name}: what goes in is sorted, as the models know it"
 
 
+fetched = pytest.mark.skipif(not all(map(wheels.is_here, wheels.WHEELS)), reason="run python -m originals.wheels")
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(not all(map(wheels.is_here, wheels.WHEELS)), reason="run python -m originals.wheels")
+@fetched
 def test_the_real_ones_read():
     some = dict(list(load_reactions().items())[::12])
     bert, albert = (Exam(load_reader(name), some) for name in ("rxnfp", "rxnmapper"))
@@ -180,3 +186,16 @@ def test_the_real_ones_read():
     assert bert.kept([0, 1, 2, 3, 4, 7, 8, 9, 10, 11]).mean() > 0.9, "two middle layers are hardly missed"
     assert bert.kept(list(range(12))[::-1]).mean() < 0.2
     assert albert.kept([0] * 11).mean() > 0.95 > albert.kept([0]).mean()
+
+
+@pytest.mark.slow
+@fetched
+def test_the_notebook_runs_from_top_to_bottom(tmp_path):
+    names = run_cells("21_bert", out=str(tmp_path), count=5, draws=2, most_loops=2, loops=[1, 12])
+    found = json.loads((tmp_path / "21_bert.json").read_text())
+    assert found["albert"]["12"][0] == 1 and len(found["sweep"]) == 30
+    cases = {
+        (0.1, 0.2, 0): "holds", (-0.04, 0.04, 0): "no difference", (-0.2, -0.1, 0): "does not hold",
+        (-0.1, 0.1, 0): "undecided", (0.6, 0.7, 0.5): "holds",
+    }  # fmt: skip
+    assert {ends: names["verdict"](*ends) for ends in cases} == cases
