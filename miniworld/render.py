@@ -16,6 +16,7 @@ SPRITES = DATA / "sprites"
 PAINT = {
     "red": (222, 36, 40), "orange": (247, 132, 20), "yellow": (250, 212, 30), "green": (44, 165, 66),
     "blue": (40, 96, 226), "purple": (132, 60, 190), "pink": (246, 122, 184), "gray": (140, 142, 146),
+    "black": (34, 34, 40),  # none of COLOURS: no mini was shown it, LoRA teaches it (training/lora.py)
 }  # fmt: skip
 # Backgrounds are pale, so that a blue dog stands out from a blue background.
 WALL = {

@@ -1,1 +1,1 @@
-"""Pipelines of diffusers, most of them trained by others: found, known without their weights, loaded, judged."""
+"""Models that others trained, most of them pipelines of diffusers: found, known without weights, loaded, judged."""
