@@ -80,7 +80,7 @@ SMALL = dict(
     prompts=["a green balloon on a gray background", "a red bridge on a blue background"],
 )  # fmt: skip
 PAGE = """<title>{{ study.profile }}</title>{{ numbers|tojson }}{{ findings|tojson }}
-{{ figure("sd3-mini", "06_repeat") }}{% for who, name, title in chapters %}<h1>{{ title }}</h1>{% endfor %}
+{{ figure("sd3-mini", "06_repeat") }}{% for title in every.values() %}<h1>{{ title }}</h1>{% endfor %}
 """
 LONG = 1200  # seconds: nothing here takes as long, but a busy machine is slow
 

@@ -89,9 +89,11 @@ def test_the_page_shows_the_new_experiment(checkout, tmp_path):
     assert {row["strategy"] for row in rows} == {"every_other"} and all("kept" in row for row in rows)
 
     page = unescape((out / "report/index.html").read_text())
-    [section] = re.findall(rf"<section[^>]*>\s*<h2[^>]*><a [^>]*>{re.escape(HEADING)}</a></h2>.*?</section>", page, re.S)
-    assert re.search(rf'<figure id="[^"]*{NOTEBOOK}-kept', section), "its chart stands in its section"
+    heading = rf"<h2[^>]*><a [^>]*>{re.escape(HEADING)}</a></h2>"
+    [section] = re.findall(rf"<section[^>]*>\s*{heading}.*?</section>", page, re.S)
+    assert re.search(rf'<figure [^>]*id="[^"]*{NOTEBOOK}-kept', section), "its chart stands in its section"
     assert "every other layer of the band is left out" in page, "and its order is drawn among the others"
-    assert "Are all layers necessary?" not in re.findall(r"<h2[^>]*><a [^>]*>(.*?)</a></h2>", page), "what did not run is not there"
+    headings = re.findall(r"<h2[^>]*><a [^>]*>(.*?)</a></h2>", page)
+    assert "Are all layers necessary?" not in headings, "what did not run is not there"
     chapter = unescape((out / f"report/notebooks/sd3-mini/{NOTEBOOK}.html").read_text())
     assert "layers" in chapter and "every_other" in chapter
