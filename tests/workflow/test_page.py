@@ -246,7 +246,7 @@ def test_the_page_has_every_section_and_every_figure_an_alt_text(page):
     listed = ["how", "models", "half", *own, "roles", "space", "claims", "limits", "related", "rerun"]
     listed += ["controls", "costs", "notebooks"]
     assert re.findall(r'<section id="(.*?)">', page) == listed
-    contents = re.search(r'<nav aria-label="Contents">(.*?)</nav>', page, re.S).group(1)
+    contents = re.search(r'<div class="list">(.*?)</div>', page, re.S).group(1)
     assert Page(contents).links == listed, "the contents lead to every section, in the order of the page"
     assert len(found.ids) == len(set(found.ids)), "ids are unique"
     assert set(found.links) <= {*found.ids, ""}, "no link into nowhere"
@@ -315,7 +315,9 @@ def test_numbers_in_prose_are_those_that_were_saved(study, page):
     )
     matrix = re.search(r'<div class="claims".*', page, re.S).group()
     for verdict, number in counts.items():  # of the cells, which are those of the claims
-        cells = re.findall(rf'<a class="(?:both)?" href="#claim-[^"]+" aria-label="[^"]*: {verdict}">', matrix)
+        cells = re.findall(
+            rf'data-to="claim-[^"]+"><span[^>]*>[^<]*</span><span class="glyph [^"]*" title="{verdict}"', matrix
+        )
         assert len(cells) == number, verdict
     words = "Most harmless is single skip 0: 93 % (86 – 99 %) of the score is kept. Most harmful is single skip 2: 8 %"
     assert words in section(page, "middle-repeat")
@@ -517,7 +519,7 @@ def test_a_layer_a_claim_and_a_matrix_answer_to_a_touch(study, browser):
     assert "without single layer 1" in browser.evaluate(f"{roles}.querySelector('.after p').innerText")
     browser.evaluate(f"{roles}.querySelector('[data-layer=\"0\"]').click()")
     assert "single layer 0" in browser.evaluate(f"{roles}.querySelector('.after p').innerText")
-    browser.evaluate("document.querySelector('.claims summary a[href*=flux]').click()")
+    browser.evaluate("document.querySelector('.claims .jump[data-to*=flux]').click()")
     assert browser.evaluate("[...document.querySelectorAll('.claims details')].filter(one => one.open).length") == 1
     browser.evaluate("document.querySelector('.filters [data-verdict=undecided]').click()")
     left = browser.evaluate("[...document.querySelectorAll('.claims details')].filter(one => !one.hidden).length")

@@ -151,10 +151,10 @@ for (const button of all(".filters button")) button.onclick = () => {
   const wanted = button.dataset.verdict;
   for (const claim of all(".claims details")) claim.hidden = Boolean(wanted) && !claim.dataset.verdicts.split("|").includes(wanted);
 };
-for (const link of all(".claims summary a")) link.addEventListener("click", event => {
+for (const cell of all(".claims .jump")) cell.addEventListener("click", event => {  // its claim opens with the keyboard too
   event.preventDefault();
-  const target = document.getElementById(link.hash.slice(1));
+  const target = document.getElementById(cell.dataset.to);
   target.closest("details").open = true;
-  history.replaceState(null, "", link.hash);
+  history.replaceState(null, "", "#" + target.id);
   target.scrollIntoView({ block: "nearest" });
 });
