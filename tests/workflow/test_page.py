@@ -360,6 +360,12 @@ def test_figures_are_kept_as_files_and_only_those_that_were_shown(study):
     assert "05_skip-unseen.webp" not in names
 
 
+def test_where_a_kernel_cuts_its_text_changes_no_page():
+    piece = lambda name, text: nbformat.v4.new_output("stream", name=name, text=text)  # noqa: E731
+    cut = [piece("stdout", "a\n"), piece("stdout", "b\n"), piece("stderr", "c\n"), piece("stdout", "d\n")]
+    assert build.joined(cut) == [piece("stdout", "a\nb\n"), piece("stderr", "c\n"), piece("stdout", "d\n")]
+
+
 def test_a_lost_figure_is_named_with_the_remedy(tmp_path):
     study = made_up(tmp_path, ["sd3-mini"], ["05_skip"])
     (study.out / "sd3-mini/figures/05_skip-kept.json").unlink()

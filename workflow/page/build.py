@@ -5,7 +5,7 @@ The page itself is `article.py`'s.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import nbformat
@@ -55,8 +55,19 @@ def executed(study: Study, who: str, name: str) -> nbformat.NotebookNode:
         raise InputError(f"{name} has not run for {who}: run `make report`")
     document = nbformat.read(path, as_version=4)
     for cell in [cell for cell in document.cells if cell.cell_type == "code"]:
-        cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
+        cell.outputs = joined([output for output in cell.outputs if WIDGET not in output.get("data", {})])
     return document
+
+
+def joined(outputs: Sequence[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """The outputs with neighbouring pieces of one stream as one: where a kernel cuts its text depends on the clock."""
+    found: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        if found and output.output_type == found[-1].output_type == "stream" and output.name == found[-1].name:
+            found[-1].text += output.text
+        else:
+            found.append(output)
+    return found
 
 
 def load_figure(study: Study, who: str, notebook: str, name: str) -> FigureFile:
