@@ -1,6 +1,7 @@
 """Means with their 95 % intervals, by the percentile bootstrap; all of the study's intervals are made here."""
 
 from collections.abc import Sequence
+from math import isnan
 
 import numpy as np
 import pandas as pd
@@ -57,3 +58,9 @@ def middle_95(draws: np.ndarray) -> tuple[float, float]:
 def with_interval(mean: float, low: float, high: float) -> str:
     """ "0.93 (0.90 – 0.97)"."""
     return f"{mean:.2f} ({low:.2f} – {high:.2f})"
+
+
+def percent(*shares: float) -> str:
+    """ "93 %"; of a mean and its interval "93 % (90 – 97 %)"."""
+    mean, *ends = ("–" if isnan(share) else f"{round(100 * share)}" for share in shares)  # 0, where :.0f says -0
+    return f"{mean} % ({' – '.join(ends)} %)" if ends else f"{mean} %"

@@ -8,10 +8,10 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from painters_utils.engine.describe import short
-from painters_utils.measure.intervals import with_interval
+from painters_utils.measure.intervals import percent
 from painters_utils.study.experiments import experiment
 from painters_utils.study.scores import CATASTROPHIC, NAMES
 
@@ -54,7 +54,8 @@ def kept_chart(
     high = max(1.1, float(np.nanmax(table[[f"{s} high" for s in scores]])) + 0.03)
     axis.axvspan(low, CATASTROPHIC, color=RED, alpha=0.06, lw=0)
     axis.set_yticks(range(len(table)), variant_labels(table))
-    axis.set(xlim=(low, high), ylim=(len(table) - 0.5, -0.5), xlabel="kept (0 = chance, 1 = the full model)")
+    axis.set(xlim=(low, high), ylim=(len(table) - 0.5, -0.5), xlabel="kept (0 %: chance, 100 %: the full model)")
+    axis.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     axis.legend(frameon=False, ncols=len(scores), loc="lower left", bbox_to_anchor=(0, 1), fontsize=9)
     figure.tight_layout()
     return figure
@@ -72,15 +73,15 @@ def kept_table(table: pd.DataFrame, scores: Sequence[str] = tuple(STYLE)) -> pd.
     columns = {"variant": variant_labels(table), "preset": table["preset"]}
     columns["share of stack"] = [f"{share:.0%}" for share in table["share"]]
     for score in [score for score in scores if score in table]:
-        values = [f"{value:.2f}" for value in table[score]]
+        values = [percent(value) for value in table[score]]
         if score == "kept":
-            values = [with_interval(*ends) for ends in table[["kept", "kept low", "kept high"]].to_numpy()]
+            values = [percent(*ends) for ends in table[["kept", "kept low", "kept high"]].to_numpy()]
         columns[NAMES[score]] = values
     if "duplicates" in table:
         columns["surplus objects"] = [f"{value:+.2f}" for value in table["duplicates"]]
     if "distance" in table:
         columns["kernel distance"] = [f"{value:.3f}" for value in table["distance"]]
-    return pd.DataFrame(columns).replace("nan", "–")
+    return pd.DataFrame(columns).replace(["nan", "– %"], "–")
 
 
 def loops_map(kept: Mapping[str, pd.DataFrame]) -> Figure:
@@ -151,6 +152,8 @@ def sweep_chart(tables: Mapping[str, pd.DataFrame], score: str = "kept") -> Figu
     for axis in grid.axes.flat:
         axis.axhspan(-1, CATASTROPHIC, color=RED, alpha=0.06, lw=0)
         axis.axhline(0, color=GREY, lw=0.8, ls=":")
+        axis.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+        axis.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     grid.set_titles("{col_name}").set_axis_labels("share of the stack affected", NAMES[score])
     sns.move_legend(grid, "upper center", bbox_to_anchor=(0.5, 0), ncols=len(drawn), title=None)
     return grid.figure

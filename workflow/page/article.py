@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 
 from painters_utils.engine.describe import short
 from painters_utils.engine.strategies import build_order
+from painters_utils.measure.intervals import percent
 from painters_utils.models.model import Model
 from painters_utils.paths import DATA, ROOT
 from painters_utils.show.drawings import order_svg, stacks_svg
@@ -106,13 +107,14 @@ def templates() -> Environment:
     jinja.filters |= {
         "bold": bold,
         "two": lambda number: "–" if number is None else f"{number:.2f}",
-        "pct": lambda number: "–" if number is None else minus(f"{100 * number:.0f} %"),
+        "pct": lambda number: "–" if number is None else minus(percent(number)),
         "ends": facts.percent,
         "share": share,
         "points": points,
         "plain": lambda of: minus("{mean:.2f} ({low:.2f} – {high:.2f})".format_map(of)),
         "place": lambda number: round(100 * (min(max(number, -0.2), 1.2) + 0.2) / 1.4, 1),
         "upper_first": lambda words: words[:1].upper() + words[1:],
+        "minus": minus,
         "lower_first": lambda words: words[:1].lower() + words[1:],
     }
     return jinja
@@ -120,14 +122,13 @@ def templates() -> Environment:
 
 def share(of: Mapping[str, float]) -> str:
     """ "82 % (75 – 89 %)"."""
-    mean, low, high = (100 * of[end] for end in ("mean", "low", "high"))
-    return minus(f"{mean:.0f} % ({low:.0f} – {high:.0f} %)")
+    return minus(percent(*(of[end] for end in ("mean", "low", "high"))))
 
 
 def points(of: Mapping[str, float]) -> str:
     """ "31 points (24 to 38)"."""
-    mean, low, high = (100 * of[end] for end in ("mean", "low", "high"))
-    return minus(f"{mean:.0f} points ({low:.0f} to {high:.0f})")
+    mean, low, high = (round(100 * of[end]) for end in ("mean", "low", "high"))
+    return minus(f"{mean} {'point' if abs(mean) == 1 else 'points'} ({low} to {high})")
 
 
 def title_of(document: nbformat.NotebookNode) -> str:

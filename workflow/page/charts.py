@@ -167,11 +167,13 @@ def interval_plot(outcome: Mapping) -> Markup:
     pad = 0.05 * (high - low)
     at = lambda value: 160 * (value - low + pad) / (high - low + 2 * pad)  # noqa: E731
     limit = at(outcome["threshold"])
+    place = "start" if limit < 20 else "end" if limit > 140 else "middle"
     start, wide = (limit, 160 - limit) if outcome["side"] == "above" else (0, limit)
     return svg(
         [f'<rect x="{start:.1f}" y="0" width="{wide:.1f}" height="16" class="claimed"/>',
          f'<line x1="{limit:.1f}" x2="{limit:.1f}" y1="0" y2="16" class="limit"/>',
          f'<line x1="{at(outcome["low"]):.1f}" x2="{at(outcome["high"]):.1f}" y1="8" y2="8" class="range"/>',
-         f'<circle cx="{at(outcome["mean"]):.1f}" cy="8" r="4"/>'],
-        160, 16, "The interval of what was measured; tinted, the side that the claim is on.", "interval",
+         f'<circle cx="{at(outcome["mean"]):.1f}" cy="8" r="4"/>',
+         label(limit, 27, f"{outcome['threshold']:g}".replace("-", "−"), place)],
+        160, 30, "The interval of what was measured; tinted, the side that the claim is on.", "interval",
     )  # fmt: skip

@@ -13,8 +13,8 @@ const STRATEGIES = {
   random_order: { title: "random order", build: shuffled },
   parallel: { title: "parallel", build: (band) => [band] },
   looped_parallel: { title: "looped parallel, 3 times", build: (band) => [band, band, band] },
-  remove_first: { title: "without the first", build: () => [], ends: "first" },
-  remove_last: { title: "without the last", build: () => [], ends: "last" },
+  remove_first: { title: "without the first layers", build: () => [], ends: "first" },
+  remove_last: { title: "without the last layers", build: () => [], ends: "last" },
 };
 
 const usualOrder = (depth) => [...Array(depth).keys()];

@@ -159,10 +159,11 @@ function makeStacks() {
     part.querySelector(".help").textContent = stack.about;
     part.querySelector("ol").setAttribute("aria-label", `The ${stack.title} layers, in the order in which they run`);
     for (const [key, { title }] of Object.entries(STRATEGIES)) field("strategy").append(new Option(title, key));
-    const [first, last] = middle(stack);
+    const [first, last] = stack.half;
     Object.assign(field("first"), { value: first, max: stack.depth - 1 });
     Object.assign(field("last"), { value: last, max: stack.depth - 1 });
     for (const name of ["strategy", "first", "last", "draw"]) field(name).onchange = () => {
+      [field("first").value, field("last").value] = bandOf(part, stack)[0];
       if (field("strategy").value) change(stack.name, buildOrder(field("strategy").value, stack.depth, ...bandOf(part, stack)));
     };
     listenTo(part.querySelector("ol"), stack.name);
@@ -171,6 +172,7 @@ function makeStacks() {
 }
 
 function showStacks() {
+  showWays();
   document.body.classList.toggle("choosing", chosen.places.length > 0);
   for (const part of element("stacks").children) {
     const stack = stacks().find(({ name }) => name === part.dataset.stack), order = state.orders[stack.name];
@@ -207,7 +209,28 @@ function bandOf(part, { depth }) {
   return [ends.map((layer) => Math.min(depth - 1, layer)).sort((a, b) => a - b), draw];
 }
 
-const middle = ({ depth }) => [Math.floor(depth / 3), Math.floor(2 * depth / 3) - 1];
+/** The report's ways to run the middle half of the deepest stack: each a press away. */
+const WAYS = { identity: "Untouched", random_order: "Shuffled", reverse: "Reversed", parallel: "In parallel", skip: "Left out", middle_repeat: "One layer in place of all" };
+const deepest = () => stacks().reduce((one, other) => other.depth > one.depth ? other : one);
+
+function makeWays() {
+  const { name, title, depth, half } = deepest();
+  element("half").textContent = `What the report compares: ${title} layers ${half.join("–")} of ${depth}`;
+  element("ways").replaceChildren(...Object.entries(WAYS).map(([strategy, words]) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = words;
+    button.onclick = () => { untouched(); change(name, buildOrder(strategy, depth, half)); };
+    return button;
+  }));
+}
+
+/** Which of the report's ways it is that runs now. */
+function showWays() {
+  const { name, depth, half } = deepest(), now = writeOrder(state.orders[name]);
+  const others = stacks().every((stack) => stack.name === name || writeOrder(state.orders[stack.name]) === writeOrder(usualOrder(stack.depth)));
+  Object.keys(WAYS).forEach((strategy, at) => element("ways").children[at].setAttribute("aria-pressed", others && writeOrder(buildOrder(strategy, depth, half)) === now));
+}
 
 /** Take hold of a layer and drop it elsewhere; a click chooses it. A finger holds for a moment, or it would scroll. */
 function listenTo(list, stack) {
@@ -306,14 +329,15 @@ function untouched() {
   chosen = { stack: "", places: [] };
 }
 
-/** Another model: its own number of steps, and the middle of its deepest stack backwards to begin with. */
+/** Another model: its own number of steps, and the middle half of its deepest stack shuffled to begin with. */
 function chooseModel(name) {
   state.model = name;
   state.steps = model().steps;
   untouched();
-  const deepest = stacks().at(-1);
-  state.orders[deepest.name] = buildOrder("reverse", deepest.depth, middle(deepest));
+  const { name: stack, depth, half } = deepest();
+  state.orders[stack] = buildOrder("random_order", depth, half);
   makeStacks();
+  makeWays();
 }
 
 // -- the rest ----------------------------------------------------------------------------------------------------
