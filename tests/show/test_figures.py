@@ -143,7 +143,7 @@ def test_layers_in_parallel_share_a_frame_and_large_groups_stay_low():
 
 def test_numbers_have_contrast_on_every_tile():
     drawing = order_svg({"": list(range(8))}, 8)
-    shades = [float(box.get("fill-opacity")) for box in elements(drawing, "rect")]
+    shades = [float(box.get("fill-opacity")) for box in elements(drawing, "path")]
     assert shades == sorted(set(shades)), "the later, the darker"
     assert contrast(COLOURS["ink"], tinted(COLOURS["accent"], shades[-1])) > 4.5
 

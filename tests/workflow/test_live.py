@@ -14,6 +14,7 @@ from painters_utils import Model, build_order, layer_order, load_pipeline, paint
 from painters_utils.engine.describe import describe
 from painters_utils.engine.strategies import STRATEGIES
 from painters_utils.paths import CODE, DATA
+from painters_utils.study.experiments import halves
 from workflow.page.build import templates
 from workflow.page.live import live_page
 
@@ -256,7 +257,16 @@ def test_another_model_is_one_press_away_and_words_are_completed(page, chromium)
     chromium.evaluate("document.querySelector('[value=auraflow-mini]').click()")
     assert "Loading the weights of AuraFlow mini" in chromium.evaluate("document.getElementById('loading').textContent")
     chromium.evaluate(PAINTED)
-    assert chromium.evaluate("location.hash").startswith("#model=auraflow-mini&order=0-3/0-9,20-10,21-31&")
+    half = halves(Model.named("auraflow-mini"))["single_transformer_blocks"]
+    shown = "state.orders.single_transformer_blocks"
+    assert chromium.evaluate("location.hash").startswith("#model=auraflow-mini&order=0-3/")
+    assert chromium.evaluate(shown) == build_order("random_order", 32, half), "the report's half, shuffled"
+    pressed = "[...document.querySelectorAll('#ways [aria-pressed=true]')].map((one) => one.textContent)"
+    assert chromium.evaluate(pressed) == ["Shuffled"]
+    chromium.evaluate("document.querySelector('#ways button:nth-child(5)').click()")
+    assert chromium.evaluate(pressed) == ["Left out"]
+    assert chromium.evaluate(shown) == build_order("skip", 32, half)
+    chromium.evaluate(PAINTED)
     assert chromium.evaluate("document.querySelectorAll('.layers').length") == 2
     typed = "(() => { const input = document.getElementById('prompt'); input.value = 'a red mic'; suggest(); })()"
     chromium.evaluate(typed)
