@@ -31,7 +31,7 @@ from painters_utils.study.scores import CHECKED, COMPARED, JUDGED
 from workflow import execute
 from workflow.config import Notebook, Study, load_study
 from workflow.findings.claims import PRESETS, load_claims
-from workflow.page import article, build, chapters, facts
+from workflow.page import article, build, by_hand, chapters, facts
 from workflow.page.__main__ import main
 
 SEEN, READ, CLOSING = ["01_models", "03_similarity", "04_clustering"], "02_checker", "15_findings"
@@ -432,6 +432,26 @@ def test_a_model_that_beats_itself_is_said_to_with_its_interval(tmp_path):
         said = section(build.build_page(study).read_text(), "beat")
         assert words in said and "on 36 pictures. The table is of 432 others." in said
         assert "away from MM-DiT skip 7–10, weight 1.5, first half 1.5 × 90 % (86 – 94 %)" in said
+
+
+def test_what_is_run_by_hand_is_kept_as_a_page_and_numbers(study, tmp_path):
+    """Figures are part of the page, and no study that is run later takes it away."""
+    results = tmp_path / "results"
+    leave(dataclasses.replace(study, out=results), "lab", "21_bert", {"read": [0.9, 0.8, 1.0]}, ["21-sweep"])
+    document = nbformat.read(results / "lab/21_bert.ipynb", as_version=4)
+    document.cells[1].source, document.cells[2].source = 'out = "elsewhere"', f'out = "{results}/lab"'
+    nbformat.write(document, results / "21_bert.ipynb")
+    page = by_hand.keep("21_bert", results, study.page.parent, tmp_path)
+    shown = page.read_text()
+    assert "data:image/webp;base64" in shown and "Caption of 21-sweep." in shown
+    assert '<a href="data:' not in shown, "no picture twice"
+    assert json.loads((tmp_path / "by-hand/21_bert.json").read_text()) == {"read": [0.9, 0.8, 1.0]}
+    build.build_page(study)
+    assert page.exists(), "a study takes away only its own"
+    with pytest.raises(InputError, match="18_weaker_self.*21_bert"):
+        by_hand.keep("18_weaker_self", results, study.page.parent, tmp_path)
+    with pytest.raises(InputError, match="execute 17_label"):
+        by_hand.keep("17_label", results, study.page.parent, tmp_path)
 
 
 def test_an_experiment_is_a_row_and_a_notebook(tmp_path, monkeypatch):

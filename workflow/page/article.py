@@ -34,6 +34,7 @@ from .costs import cost_chapters
 from .facts import minus
 
 TEMPLATE = Path(__file__).parent / "template"
+BY_HAND = "by-hand"  # where what no study makes is kept: pages in report/notebooks, numbers in data (`by_hand.py`)
 TOLD_APART = ("layer_by_layer", "sweep", "controls")  # experiments with a section of their own kind
 Documents = Mapping[tuple[str, str], nbformat.NotebookNode]  # by the folder of the results and the notebook
 VERDICTS = {
@@ -81,8 +82,9 @@ def article(study: Study, documents: Documents, figures: Mapping[str, Mapping[st
         study=study, models=study.models, minis=[model for model in study.models if model.mini],
         titles={model.key: model.title for model in study.models}, steps=study.for_all(lambda model: model.steps),
         numbers=numbers, findings=findings, facts=facts, claims=load_claims(), costs=cost_chapters(), figures=figures,
-        telling=facts.most_telling(numbers, study.models), ways=facts.WAYS, links=links(), precision=precision(),
-        live=live, ran=ran, figure=figure, strips=strips, baselines=baselines, right=right_share,
+        telling=facts.most_telling(numbers, study.models), ways=facts.WAYS, links=links(), live=live,
+        precision=kept_in(DATA / "precision.json"), bert=kept_in(DATA / BY_HAND / "21_bert.json"),
+        ran=ran, figure=figure, strips=strips, baselines=baselines, right=right_share,
         stacks_svg=stacks_svg, heat_map=heat_map,
         sweeps=lambda some: sweep_charts(some, facts.titles_of(some), colours, CATASTROPHIC), verdicts=VERDICTS,
         interval_plot=interval_plot, signs={what: sign for what, (sign, _) in SIGNS.items()}, tried=tried,
@@ -110,6 +112,7 @@ def templates() -> Environment:
         "pct": lambda number: "–" if number is None else minus(percent(number)),
         "ends": facts.percent,
         "share": share,
+        "three": lambda ends: minus(percent(*ends)),
         "points": points,
         "plain": lambda of: minus("{mean:.2f} ({low:.2f} – {high:.2f})".format_map(of)),
         "place": lambda number: round(100 * (min(max(number, -0.2), 1.2) + 0.2) / 1.4, 1),
@@ -188,9 +191,8 @@ def bold(text: str) -> Markup:
     return Markup(re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", str(escape(text))))
 
 
-def precision() -> dict[str, Any]:
-    """How sure the study's number of prompts makes its verdicts, as benchmarks/precision.py has measured; {} if not."""
-    path = DATA / "precision.json"
+def kept_in(path: Path) -> dict[str, Any]:
+    """What a command of its own has measured and kept; {} if it has not."""
     return json.loads(path.read_text()) if path.exists() else {}
 
 
