@@ -3,7 +3,7 @@
 Each is a module with the blocks' own call. The blocks are called, not copied, so compiled blocks run compiled.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from inspect import Parameter, signature
 from typing import Any, cast
@@ -56,15 +56,48 @@ class Summed(Parallel):
         outputs = [block(*args, **kwargs) for block in self.blocks]
         if len(outputs) == 1:
             return outputs[0]
+        return scale_update(average(outputs), named_inputs(self, args, kwargs), len(outputs))
+
+
+class Scaled(StandIn):
+    """Run blocks one after another, and scale what they add together: x + scale × (g(x) - x)."""
+
+    def __init__(self, blocks: Sequence[nn.Module], scale: float) -> None:
+        super().__init__(blocks)
+        self.scale = scale
+
+    def forward(self, *args: Any, **kwargs: Any) -> Output:
         given = named_inputs(self, args, kwargs)
-        mean = average(outputs)
-        grow = lambda part, before: before + len(outputs) * (part - before)  # noqa: E731
-        if isinstance(mean, Tensor):
-            return grow(mean, given["hidden_states"])
-        return tuple(
-            None if part is None else grow(part, given[name])
-            for part, name in zip(mean, stream_of(mean, given), strict=True)
+        output, state = None, given
+        for block in self.blocks:
+            output = block(**state)
+            state = given | named_streams(output, given)
+        return scale_update(output, given, self.scale)
+
+
+class MeanResidual(StandIn):
+    """Add to what a block was given the block's mean update, in place of its own; the block does not run.
+
+    `means`: for each stream that the block returns, in its order, (steps, halves, D), by the input's name; None for one
+    that it lacks (`means.record_means`). `steps`: the denoising steps of the calls to come, without end.
+    """
+
+    def __init__(self, block: nn.Module, means: Mapping[str, Tensor | None], steps: Iterator[int]) -> None:
+        super().__init__([block])
+        self.means, self.steps = means, steps
+
+    def forward(self, *args: Any, **kwargs: Any) -> Output:
+        given, step = named_inputs(self, args, kwargs), next(self.steps)
+        parts = tuple(
+            None if mean is None else self.with_mean(given[name], mean[step]) for name, mean in self.means.items()
         )
+        return parts if len(parts) > 1 else parts[0]
+
+    def with_mean(self, part: Tensor, mean: Tensor) -> Tensor:
+        each, odd = divmod(len(part), len(mean))
+        if odd:
+            raise InputError(f"a batch of {len(part)} has no halves, but the means are of guided ones: paint as then")
+        return part + mean.to(part).repeat_interleave(each, 0)[:, None]
 
 
 class Skipped(StandIn):
@@ -140,6 +173,22 @@ def stream_of(output: tuple[Tensor | None, ...], given: Mapping[str, Any]) -> tu
              for part in output]  # fmt: skip
     missing = [name for name in INPUTS if name not in names]
     return tuple(name or missing.pop() for name in names)
+
+
+def named_streams(output: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """A block's output by the names of the inputs that it continues; `given` is what the block was given."""
+    if isinstance(output, Tensor):
+        return {"hidden_states": output}
+    return dict(zip(stream_of(output, given), output, strict=True))
+
+
+def scale_update(output: Any, given: Mapping[str, Any], scale: float) -> Output:
+    """x + scale × (output - x), stream by stream, in the form of the output; `given` holds x."""
+    parts = tuple(
+        None if part is None else given[name] + scale * (part - given[name])
+        for name, part in named_streams(output, given).items()
+    )
+    return parts[0] if isinstance(output, Tensor) else parts
 
 
 def average(outputs: Sequence[Any]) -> Any:

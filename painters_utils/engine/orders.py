@@ -103,6 +103,26 @@ def unchanged_ends(order: Order, depth: int) -> tuple[int, int]:
     return before, after
 
 
+def find_loops(order: Order) -> list[tuple[Order, int]]:
+    """The order as pieces and how often each runs in a row: [0, 1, 2, 1, 2, 3] is 0 once, 1 and 2 twice, 3 once.
+
+    Read from the left, the shortest loop first.
+    """
+    pieces, at = [], 0
+    while at < len(order):
+        piece, times = order[at : at + 1], 1
+        for size in range(1, (len(order) - at) // 2 + 1):
+            loop = order[at : at + size]
+            if loop == order[at + size : at + 2 * size]:
+                piece = loop
+                while loop == order[at + times * size : at + (times + 1) * size]:
+                    times += 1
+                break
+        pieces.append((piece, times))
+        at += len(piece) * times
+    return pieces
+
+
 def not_a_list(kind: str, value: object, stack: str, example: str) -> InputError:
     """The error for an order, group or band which is no list; it says what the list would be where that is plain."""
     meant = meant_list(value)

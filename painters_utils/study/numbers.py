@@ -13,7 +13,8 @@ from PIL import Image
 
 from painters_utils.errors import InputError
 from painters_utils.files import write_whole
-from painters_utils.paths import ROOT
+from painters_utils.models.model import Model
+from painters_utils.paths import DATA, ROOT
 
 STRIP = 3  # pictures to a row: large enough on a phone
 QUALITY = 40  # of WebP: the page holds hundreds, and each is small
@@ -35,6 +36,16 @@ def read_numbers(out: str | Path, notebook: str) -> dict:
         raise InputError(f"no numbers of {notebook} in {out}: run that notebook first, with the same `out`") from None
     except json.JSONDecodeError as error:
         raise InputError(f"{path} is damaged ({error}): delete it and run {notebook} again") from error
+
+
+def read_search(search: str, model: Model) -> tuple[dict | None, str]:
+    """What a search (`python -m workflow.{search}`) found of a model, from data/{search}/, or None and why there is
+    nothing of these weights."""
+    path = DATA / search / f"{model.name}.json"
+    if not path.exists():
+        return None, f"no search of {model.title} has run"
+    found = json.loads(path.read_text())
+    return (found, "") if found["weights"] == model.weights else (None, "it was found with earlier weights")
 
 
 def as_numbers(table: pd.DataFrame) -> list[dict]:

@@ -1,5 +1,8 @@
 """A claim's verdict follows from its data alone, and flips when the data is swapped."""
 
+import json
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -196,6 +199,9 @@ def test_every_question_and_claim_can_be_evaluated():
     table = load_claims()
     assert [question["id"] for question in table["questions"]] == [f"Q{number}" for number in range(1, 9)]
     assert [one["id"] for one in table["claims"]] == list(range(1, 27))
+    ids = [one["id"] for one in table["own"]]
+    assert ids == sorted(set(ids)) and min(ids) > 26, "our own claims come behind the article's"
+    assert all(test["measure"] == "searched" for one in table["own"] for test in one["both"])
     for one in table["claims"]:
         assert set(one["families"]) <= {"flux", "sd3", "auraflow"}
         assert {"both"} & set(one) or {"matched"} <= set(one), f"claim {one['id']} has no matched test"
@@ -228,7 +234,7 @@ def test_every_variant_that_a_claim_names_exists(family, never_painted, monkeypa
         Evidence, "role", lambda self, _: next((s, next(iter(p))) for s, p in self.studio.bands.items())
     )
     one_model, table, notebooks = evidence(f"{family}-mini"), load_claims(), {row.notebook for row in EXPERIMENTS}
-    for one in table["questions"] + table["claims"]:
+    for one in table["questions"] + table["claims"] + table["own"]:
         if family not in one.get("families", [family]):
             continue
         for preset, key in (("matched", "tests"), ("article", "article"), ("matched", "matched")):
@@ -292,6 +298,26 @@ def test_a_claim_that_cannot_be_tested_is_refused(change, message, tmp_path):
     path.write_text(yaml.safe_dump({"questions": [], "claims": [claim(BELOW | change)]}))
     with pytest.raises(InputError, match=message):
         load_claims(path)
+
+
+def test_a_search_is_judged_by_the_number_that_it_left_for_these_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr("painters_utils.study.numbers.DATA", tmp_path)
+    model = SimpleNamespace(name="toy", title="Toy", weights="abc")
+    study = {"toy": SimpleNamespace(model=model, family="flux")}
+    test = {"measure": "searched", "in": "worth", "number": "luck", "is": "above", "than": 0}
+
+    def verdict(**found: object) -> Verdict:
+        (tmp_path / "worth").mkdir(exist_ok=True)
+        (tmp_path / "worth/toy.json").write_text(json.dumps({"weights": "abc", "found": found}))
+        return find_verdicts({"id": 27, "both": [test]}, study)[0]
+
+    assert find_verdicts({"id": 27, "both": [test]}, study)[0].verdict == UNMEASURED, "nothing was searched"
+    assert verdict(luck={"mean": 0.5, "low": 0.2, "high": 0.7}).verdict == HOLDS
+    assert verdict(luck={"mean": 0.1, "low": -0.2, "high": 0.7}).verdict == OPEN
+    assert verdict(luck={"mean": -0.5, "low": -0.7, "high": -0.2}).verdict == FAILS
+    assert verdict(pluck={"mean": 0.5, "low": 0.2, "high": 0.7}).verdict == UNMEASURED
+    model.weights = "retrained"
+    assert "earlier weights" in verdict(luck={"mean": 0.5, "low": 0.2, "high": 0.7}).outcomes[0].words
 
 
 def test_a_measure_that_does_not_exist_is_refused():

@@ -454,6 +454,20 @@ def test_what_is_run_by_hand_is_kept_as_a_page_and_numbers(study, tmp_path):
         by_hand.keep("17_label", results, study.page.parent, tmp_path)
 
 
+def test_claims_of_our_own_have_a_heading_and_verdicts_of_their_own(tmp_path):
+    study = made_up(tmp_path, ["sd3-mini"], ["05_skip"])
+    page = build.build_page(study).read_text()
+    assert "Claims of our own" not in page, "none was judged"
+    findings = read_numbers(study.out / "study", "15_findings")
+    own = load_claims()["own"][0]
+    part = {"words": "rank correlation: 0.56 (0.20 – 0.80)", "mean": 0.56, "low": 0.2, "high": 0.8, "verdict": "holds"}
+    verdict = {"claim": str(own["id"]), "model": "sd3-mini", "preset": "both", "verdict": "holds", "outcomes": [part]}
+    save_numbers(study.out / "study", "15_findings", findings | {"own": [verdict]})
+    said = section(build.build_page(study).read_text(), "claims")
+    assert "Claims of our own" in said and own["text"] in said and "0.56 (0.20 – 0.80)" in said
+    assert f"The article’s {len(load_claims()['claims'])} claims" in said, "and they are not counted as the article's"
+
+
 def test_an_experiment_is_a_row_and_a_notebook(tmp_path, monkeypatch):
     row = Experiment("every_other", "every other layer is left out", "17_every_other", "Is every other layer enough?")
     monkeypatch.setattr(experiments, "EXPERIMENTS", [*EXPERIMENTS, row])

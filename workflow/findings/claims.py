@@ -1,4 +1,4 @@
-"""The paper's questions and the article's claims, as data/claims.yaml writes them down, and what a test says of one.
+"""The paper's questions, the article's claims and our own, as data/claims.yaml has them, and what a test says of one.
 
 A test compares what variants keep of a model, 0 chance and 1 the full model, with a number or with other variants. It
 passes or is refuted if its 95 % interval lies wholly on one side; a difference that lies wholly within MARGIN is none.
@@ -56,9 +56,10 @@ class Verdict:
 
 
 def load_claims(path: Path = DATA / "claims.yaml") -> dict:
-    """The questions and claims; `InputError` for a test that names no score or side that there is."""
-    table = yaml.safe_load(path.read_text())
-    for claim in table["questions"] + table["claims"]:
+    """The questions, the article's claims and those of our own; `InputError` for a test that names no score or side
+    that there is."""
+    table = {"own": []} | yaml.safe_load(path.read_text())
+    for claim in table["questions"] + table["claims"] + table["own"]:
         for test in (test for key in PRESETS for test in claim.get(key, [])):
             if "measure" not in test and test.get("score") not in NAMES:
                 raise unknown(f"score of claim {claim['id']}", test.get("score"), NAMES)

@@ -15,6 +15,7 @@ from painters_utils.errors import InputError, unknown
 from painters_utils.measure.intervals import Interval, interval, interval_of_draws, percent, with_interval
 from painters_utils.models.model import Model
 from painters_utils.study.experiments import Experiment, experiment, in_presets
+from painters_utils.study.numbers import read_search
 from painters_utils.study.recordings import SEEDS, similarity_by_stack, streams_by_stack
 from painters_utils.study.scores import NAMES
 from painters_utils.study.studio import Studio
@@ -327,6 +328,18 @@ def spared(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> 
     return measured("share of layers that can each be skipped", (share,) * 3, test["is"], test["than"])
 
 
+def searched(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
+    """A number that a search of its own command has left with its interval (data/<in>/<model>.json, "found")."""
+    what = test["number"]
+    found, why = read_search(test["in"], evidence.model)
+    if found is None:
+        return unmeasured(f"{what} ({why})")
+    number = found["found"].get(what)
+    if number is None or None in number.values():
+        return unmeasured(f"{what} (the search has left no such number)")
+    return measured(what, (number["mean"], number["low"], number["high"]), test["is"], test["than"])
+
+
 MEASURES: dict[str, Callable[[Mapping, Evidence, Mapping[str, Evidence]], Outcome]] = {
     "band similarity": band_similarity,
     "middle apart": middle_apart,
@@ -335,4 +348,5 @@ MEASURES: dict[str, Callable[[Mapping, Evidence, Mapping[str, Evidence]], Outcom
     "weaker similarity": weaker_similarity,
     "border near": border_near,
     "spared": spared,
+    "searched": searched,
 }

@@ -153,7 +153,7 @@ for (const map of all(".heat")) {
 for (const button of all(".filters button")) button.onclick = () => {
   for (const other of all(".filters button")) other.setAttribute("aria-pressed", other === button);
   const wanted = button.dataset.verdict;
-  for (const claim of all(".claims details")) claim.hidden = Boolean(wanted) && !claim.dataset.verdicts.split("|").includes(wanted);
+  for (const claim of all("#study-15-verdicts details")) claim.hidden = Boolean(wanted) && !claim.dataset.verdicts.split("|").includes(wanted);
 };
 for (const cell of all(".claims .jump")) cell.addEventListener("click", event => {  // its claim opens with the keyboard too
   event.preventDefault();

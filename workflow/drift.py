@@ -1,0 +1,291 @@
+"""Lost function, or drift? Skips with the layers' mean updates in place, loops that are damped, scaled layers.
+
+    python -m workflow.drift sd3-mini
+
+The first prompts of each task of the suite give the mean updates, and on them is chosen; the next ones judge, every way
+to run the layers beside the untouched model's pictures from the same noise. It takes about a quarter of an hour a model
+on one core, once; what was painted is kept in results/drift/, so that a stopped run goes on. What it finds is kept in
+data/drift/, where notebook 20_drift reads it.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import ttest_1samp
+from tqdm.auto import tqdm
+
+from miniworld import checker
+from miniworld.scores import chance
+from miniworld.suite import load_suite
+from painters_utils.engine.means import record_means
+from painters_utils.engine.orders import Order
+from painters_utils.engine.rearrange import layer_order
+from painters_utils.engine.strategies import build_order, split
+from painters_utils.errors import InputError
+from painters_utils.files import write_whole
+from painters_utils.measure.intervals import interval, middle_95
+from painters_utils.measure.world import CheckerScorer
+from painters_utils.models.loading import load_pipeline
+from painters_utils.models.model import Model
+from painters_utils.models.painting import paint, remember_texts
+from painters_utils.paths import DATA, ROOT
+from painters_utils.study.experiments import halves
+from painters_utils.study.store import Store
+from painters_utils.study.variants import sweep_variants
+
+LEARNING, JUDGING = 4, 12  # prompts of each of the suite's tasks: the first, and those after them
+DAMPINGS = (2, 3, 4)
+WINDOW = 4  # layers of a band that is looped
+SCALES = (0.0, 0.5, 0.75, 1.25, 1.5)  # of one layer's update; 0 leaves it out
+COSTLY = 2  # single layers on which skips are compared, those that cost most
+TOGETHER = 3  # scaled layers that are judged together, those that gain most
+SCORES = ("adherence", "quality")  # their mean, from 0, chance, to 1, the untouched model, is what is kept
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to run the layers: an order for each stack, and controls of it."""
+
+    orders: Mapping[str, Order] = field(default_factory=dict)
+    means: bool = False
+    damping: int = 1
+    scales: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+
+
+UNTOUCHED = Arm()
+
+
+class Search:
+    """A model, its mean updates, and what its pictures keep of the untouched model's under an arm."""
+
+    def __init__(self, model: Model) -> None:
+        suite = load_suite().values()
+        self.model, self.pipe, self.store = model, remember_texts(load_pipeline(model)), Store(ROOT / "results/drift")
+        self.learning = [prompt for task in suite for prompt in task[:LEARNING]]
+        self.judging = [prompt for task in suite for prompt in task[LEARNING : LEARNING + JUDGING]]
+        self.scorer = CheckerScorer(self.store_as(model.weights))
+        self.before: dict[tuple[str, ...], Any] = {}
+        with record_means(self.pipe.transformer, model.steps) as self.means:
+            self.untouched(self.learning)
+        baseline = self.untouched(self.judging)
+        floor = chance(self.judging, checker.read([picture.image for picture in baseline]))
+        self.reach = self.table(UNTOUCHED, self.judging).mean() - [floor, 0.0]  # nothing found is like no sprite
+
+    def store_as(self, *about: Any) -> Callable[[Any, Callable[[], pd.DataFrame]], pd.DataFrame]:
+        return lambda name, make: self.store.table([*about, name], make)
+
+    def untouched(self, prompts: Sequence[str]) -> list:
+        """The untouched model's pictures, painted once."""
+        if tuple(prompts) not in self.before:
+            self.before[tuple(prompts)] = self.paint(UNTOUCHED, prompts)
+        return self.before[tuple(prompts)]
+
+    def paint(self, arm: Arm, prompts: Sequence[str]) -> list:
+        control = {"means": self.means} if arm.means else {}
+        with layer_order(
+            self.pipe.transformer, arm.orders, of=self.model.steps, damping=arm.damping, scales=arm.scales, **control
+        ):
+            return paint(self.pipe, prompts, [1], self.model.loading.batch or 32, **self.model.call)
+
+    def table(self, arm: Arm, prompts: Sequence[str]) -> pd.DataFrame:
+        """A row for each picture, with its SCORES."""
+
+        def make() -> pd.DataFrame:
+            before = self.untouched(prompts)
+            after = before if arm == UNTOUCHED else self.paint(arm, prompts)
+            scores = self.scorer.score(prompts, after, before)[list(SCORES)]
+            scores[[not picture.finite for picture in after]] = 0.0
+            return scores
+
+        return self.store_as(self.model.weights, list(prompts))(asdict(arm), make)
+
+    def kept(self, arm: Arm, prompts: Sequence[str]) -> np.ndarray:
+        """(pictures,): 1 is what the untouched model's picture of a prompt has, and 0 the mean at chance."""
+        return (1 + (self.table(arm, prompts) - self.table(UNTOUCHED, prompts)) / self.reach).mean(axis=1).to_numpy()
+
+    def judged(self, arm: Arm) -> np.ndarray:
+        return self.kept(arm, self.judging)
+
+    def halves(self, strategy: str, **controls: Any) -> np.ndarray:
+        """What the prompts that judge keep under a strategy on the middle half, on average over the stacks."""
+        orders = [{s: build_order(strategy, self.model.depths[s], band)} for s, band in halves(self.model).items()]
+        return np.mean([self.judged(Arm(order, **controls)) for order in orders], axis=0)
+
+
+def skip_arms(model: Model) -> list[tuple[str, str, list[int]]]:
+    """(what, stack, band): the middle quarter and the middle half of each stack that has one."""
+    found = []
+    for stack, half in halves(model).items():
+        [quarter] = sweep_variants({stack: model.depths[stack]}, "skip", [0.25])
+        found += [("middle quarter", stack, quarter.band), ("middle half", stack, half)]
+    return found
+
+
+def judge_skips(run: Search, skips: Iterable[tuple[str, str, list[int]]]) -> list[dict]:
+    """Each skip plain and with the mean updates: what both keep, what the second gains, and its share of the loss."""
+    rows = []
+    for what, stack, band in tqdm(list(skips), desc=f"{run.model.name}: skips"):
+        orders = {stack: build_order("skip", run.model.depths[stack], band)}
+        plain, filled = run.judged(Arm(orders)), run.judged(Arm(orders, means=True))
+        lost = ends(1 - plain)
+        row = {"what": what, "stack": stack, "band": band, "plain": ends(plain), "with the mean updates": ends(filled)}
+        row["gained"] = ends(filled - plain)
+        if lost["low"] > 0:  # a share of nothing says nothing
+            row["share given back"] = share(filled - plain, 1 - plain)
+        rows.append(row)
+    return rows
+
+
+def judge_repeats(run: Search) -> list[dict]:
+    """The middle halves, repeated and looped in parallel, plain and damped."""
+    rows = []
+    for stack, band in tqdm(halves(run.model).items(), desc=f"{run.model.name}: repeats"):
+        depth = run.model.depths[stack]
+        skipped = run.judged(Arm({stack: build_order("skip", depth, band)}))
+        for strategy in ("middle_repeat", "looped_parallel"):
+            orders = {stack: build_order(strategy, depth, band)}
+            plain = run.judged(Arm(orders))
+            for damping in (1, *DAMPINGS):
+                kept = run.judged(Arm(orders, damping=damping))
+                row = {"strategy": strategy, "stack": stack, "band": band, "damping": damping, "kept": ends(kept)}
+                rows.append(row | {"beside plain": ends(kept - plain), "beside the skip": ends(kept - skipped)})
+    return rows
+
+
+def judge_loops(run: Search) -> tuple[list[dict], dict]:
+    """Bands of WINDOW layers, looped K times, plain and damped by K: all on prompts that choose, the best judged."""
+    rows, arms = [], []
+    for stack in halves(run.model):
+        depth = run.model.depths[stack]
+        for share in tqdm((0.25, 0.5, 0.75), desc=f"{run.model.name}: loops"):
+            first = round(share * depth) - WINDOW // 2
+            before, layers, after = split(depth, [first, first + WINDOW - 1])
+            for times in DAMPINGS:
+                orders = {stack: before + layers * times + after}
+                plain, damped = Arm(orders), Arm(orders, damping=times)
+                row = {"stack": stack, "band": [layers[0], layers[-1]], "loops": times}
+                row |= {name: round(run.kept(arm, run.learning[::2]).mean(), 4)
+                        for name, arm in (("plain", plain), ("damped", damped))}  # fmt: skip
+                rows.append(row)
+                arms.append((plain, damped))
+    best = int(np.argmax([row["damped"] for row in rows]))
+    plain, damped = (run.judged(arm) for arm in arms[best])
+    chosen = {name: rows[best][name] for name in ("stack", "band", "loops")}
+    return rows, chosen | {"plain": ends(plain), "damped": ends(damped), "beside plain": ends(damped - plain)}
+
+
+def scan_scales(run: Search, prompts: Sequence[str]) -> pd.DataFrame:
+    """A row for each layer and scale: what it keeps on `prompts`, and the p value of a paired t-test against 1."""
+    rows = []
+    layers = [(stack, layer) for stack, depth in run.model.depths.items() for layer in range(depth)]
+    for stack, layer in tqdm(layers, desc=f"{run.model.name}: scales"):
+        for scale in SCALES:
+            kept = run.kept(Arm(scales={stack: {layer: scale}}), prompts)
+            same = np.ptp(kept) == 0
+            p = float(kept[0] == 1) if same else ttest_1samp(kept, 1).pvalue
+            rows.append({"stack": stack, "layer": layer, "scale": scale, "kept": kept.mean(), "p": p})
+    return pd.DataFrame(rows)
+
+
+def holm(p: Sequence[float], level: float = 0.05) -> np.ndarray:
+    """Which of these p values survive Holm's correction: the k-th smallest of n lies below level / (n - k + 1)."""
+    order = np.argsort(p, kind="stable")
+    below = np.asarray(p)[order] <= level / np.arange(len(order), 0, -1)
+    survives = np.zeros(len(order), bool)
+    survives[order] = np.minimum.accumulate(below)
+    return survives
+
+
+def search(name: str, scan: int = 1) -> dict:
+    """Everything of one mini; `scan`: prompts of each task on which the scales of single layers are tried."""
+    model = Model.named(name)
+    if not model.mini:
+        raise InputError(f"{name!r} is no mini: only minis' pictures can be read by the checker")
+    run = Search(model)
+    skips, repeats = judge_skips(run, skip_arms(model)), judge_repeats(run)
+    loops, best_loop = judge_loops(run)
+
+    scanned = [prompt for at, prompt in enumerate(run.learning) if at % LEARNING < scan]
+    table = scan_scales(run, scanned)
+    tried = table[table["scale"] > 0].assign(sure=lambda rows: holm(rows["p"]))
+    costly = table[table["scale"] == 0].nsmallest(COSTLY, "kept")
+    layers = [(f"layer {layer}", stack, [layer, layer]) for stack, layer in costly[["stack", "layer"]].to_numpy()]
+    singles = judge_skips(run, layers)
+    best = tried.sort_values("kept", ascending=False).drop_duplicates(["stack", "layer"]).head(TOGETHER)
+    scales: dict[str, dict[int, float]] = {}
+    for row in best.itertuples():
+        scales.setdefault(row.stack, {})[int(row.layer)] = float(row.scale)
+    together = run.judged(Arm(scales=scales))
+
+    skipped, filled = run.halves("skip"), run.halves("skip", means=True)
+    repeated, damped = run.halves("middle_repeat"), run.halves("middle_repeat", damping=4)
+    return {
+        "command": f"python -m workflow.drift {name}" + (f" --scan {scan}" if scan != 1 else ""),
+        "weights": model.weights, "means of": len(run.learning), "loops chosen on": len(run.learning[::2]), "judged on": len(run.judging),
+        "skips": skips + singles, "repeats": repeats, "loops": loops, "best loop": best_loop,
+        "scales": {
+            "pictures": len(scanned), "tried": len(tried),
+            "kept": {stack: {f"{scale:g}": rows["kept"].round(3).tolist() for scale, rows in some.groupby("scale")}
+                     for stack, some in table.groupby("stack", sort=False)},
+            "surely better": as_rows(tried[tried["sure"] & (tried["kept"] > 1)]),
+            "surely worse": as_rows(tried[tried["sure"] & (tried["kept"] < 1)]),
+            "best": as_rows(best), "best together": ends(together),
+        },
+        "found": {
+            "share of the loss without the middle half that the mean updates give back":
+                share(filled - skipped, 1 - skipped),
+            "score kept by a repeat damped to a quarter, less a plain repeat's": ends(damped - repeated),
+            "score kept by a repeat damped to a quarter, less that without the half": ends(damped - skipped),
+            "score kept with the best damped loop of four layers": best_loop["damped"],
+        },
+    }  # fmt: skip
+
+
+def as_rows(table: pd.DataFrame) -> list[dict]:
+    return [{"stack": row.stack, "layer": int(row.layer), "scale": float(row.scale), "kept": round(row.kept, 3)}
+            for row in table.itertuples()]  # fmt: skip
+
+
+def ends(values: np.ndarray) -> dict[str, float]:
+    """Mean and 95 % interval over the prompts, of which each has one picture."""
+    return dict(zip(("mean", "low", "high"), interval(values.tolist()), strict=True))
+
+
+def share(part: np.ndarray, whole: np.ndarray, draws: int = 2000) -> dict[str, float]:
+    """The sum of one over the sum of the other, with the interval of prompts that are drawn anew."""
+    chosen = np.random.default_rng(0).integers(0, len(part), (draws, len(part)))
+    low, high = middle_95(part[chosen].sum(1) / whole[chosen].sum(1))
+    return {"mean": float(part.sum() / whole.sum()), "low": low, "high": high}
+
+
+def rounded(value: Any) -> Any:
+    """Every number in a tree of plain values to four digits."""
+    if isinstance(value, dict):
+        return {key: rounded(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [rounded(each) for each in value]
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="+", help="minis of data/models.yaml")
+    parser.add_argument("--scan", type=int, default=1, help="prompts of each task on which single scales are tried")
+    given = parser.parse_args(arguments)
+    for name in given.models:
+        try:
+            found = search(name, given.scan)
+        except InputError as error:
+            sys.exit(f"error: {error}")
+        with write_whole(DATA / "drift" / f"{name}.json") as unfinished:
+            unfinished.write_text(json.dumps(rounded(found), ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()
