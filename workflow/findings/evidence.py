@@ -12,7 +12,7 @@ from painters_utils.engine.bands import Stability, find_bands, how_grouped, stab
 from painters_utils.engine.describe import short
 from painters_utils.engine.strategies import TITLES
 from painters_utils.errors import InputError, unknown
-from painters_utils.measure.intervals import Interval, interval, interval_of_draws, percent, with_interval
+from painters_utils.measure.intervals import Interval, how_much, interval, interval_of_draws, percent, with_interval
 from painters_utils.models.model import Model
 from painters_utils.study.experiments import Experiment, experiment, in_presets
 from painters_utils.study.numbers import read_search
@@ -210,16 +210,7 @@ def told(score: str, found: Interval) -> str:
 
 def apart(score: str, found: Interval) -> str:
     """ "12 points less (4 to 20)"; "2 points less (6 less to 3 more)"; "0.2 more surplus objects a picture"."""
-    form, less = ("{:.2f}", "fewer") if score == "duplicates" else ("{:.0f}", "less")
-    size = lambda number: form.format(abs(number))  # noqa: E731
-    way = lambda number: less if number < 0 else "more"  # noqa: E731
-    mean, low, high = (float(form.format(number * (1 if score == "duplicates" else 100))) for number in found)
-    ends = [size(low), size(high)] if low >= 0 else [size(high), size(low)]
-    if low < 0 < high:
-        ends = [f"{size(low)} {less}", f"{size(high)} more"]
-    points = "point" if size(mean) == "1" else "points"
-    much = f"{way(mean)} surplus objects a picture" if score == "duplicates" else f"{points} {way(mean)}"
-    return f"{size(mean)} {much} ({ends[0]} to {ends[1]})"
+    return how_much(*found, what="surplus objects a picture" if score == "duplicates" else "")
 
 
 def called(score: str) -> str:

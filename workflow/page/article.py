@@ -15,13 +15,13 @@ from markupsafe import Markup, escape
 
 from painters_utils.engine.describe import short
 from painters_utils.engine.strategies import build_order
-from painters_utils.measure.intervals import percent
+from painters_utils.measure.intervals import how_much, percent
 from painters_utils.models.model import Model
 from painters_utils.paths import DATA, ROOT
 from painters_utils.show.drawings import order_svg, stacks_svg
 from painters_utils.show.figures import FigureFile
 from painters_utils.study import experiments
-from painters_utils.study.numbers import read_numbers
+from painters_utils.study.numbers import read_numbers, read_search
 from painters_utils.study.scores import CATASTROPHIC
 from workflow.config import Study
 from workflow.findings.claims import FAILS, HOLDS, MARGIN, OPEN, PART, SAME, UNMEASURED, load_claims
@@ -29,7 +29,7 @@ from workflow.findings.grid import SIGNS
 from workflow.notebooks import saves_numbers
 
 from . import facts
-from .charts import heat_map, interval_plot, sweep_charts
+from .charts import fewer_chart, heat_map, interval_plot, sweep_charts, worth_chart
 from .costs import cost_chapters
 from .facts import minus
 
@@ -84,8 +84,9 @@ def article(study: Study, documents: Documents, figures: Mapping[str, Mapping[st
         numbers=numbers, findings=findings, facts=facts, claims=load_claims(), costs=cost_chapters(), figures=figures,
         telling=facts.most_telling(numbers, study.models), ways=facts.WAYS, links=links(), live=live,
         precision=kept_in(DATA / "precision.json"), bert=kept_in(DATA / BY_HAND / "21_bert.json"),
-        ran=ran, figure=figure, strips=strips, baselines=baselines, right=right_share,
-        stacks_svg=stacks_svg, heat_map=heat_map,
+        ran=ran, searched=lambda search, model: read_search(search, model)[0], figure=figure, strips=strips,
+        baselines=baselines, right=right_share, stacks_svg=stacks_svg, heat_map=heat_map,
+        worth_chart=worth_chart, fewer_chart=fewer_chart,
         sweeps=lambda some: sweep_charts(some, facts.titles_of(some), colours, CATASTROPHIC), verdicts=VERDICTS,
         interval_plot=interval_plot, signs={what: sign for what, (sign, _) in SIGNS.items()}, tried=tried,
         shown_in={row.notebook: row.name.replace("_", "-") for row in tried} | {
@@ -112,8 +113,10 @@ def templates() -> Environment:
         "pct": lambda number: "–" if number is None else minus(percent(number)),
         "ends": facts.percent,
         "share": share,
+        "small_share": lambda number: f"{100 * number:.2g} %",
         "three": lambda ends: minus(percent(*ends)),
         "points": points,
+        "more": lambda of: minus(how_much(of["mean"], of["low"], of["high"])),
         "plain": lambda of: minus("{mean:.2f} ({low:.2f} – {high:.2f})".format_map(of)),
         "place": lambda number: round(100 * (min(max(number, -0.2), 1.2) + 0.2) / 1.4, 1),
         "upper_first": lambda words: words[:1].upper() + words[1:],

@@ -8,8 +8,11 @@ from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
+import pandas as pd
+
 from painters_utils.engine.describe import short
 from painters_utils.measure import intervals
+from painters_utils.measure.ranks import spearman
 from painters_utils.models.model import Model
 from painters_utils.study.experiments import experiment
 from painters_utils.study.scores import NAMES, verdict
@@ -201,6 +204,22 @@ def without(rows: Rows) -> list[list]:
         told = [f"{title} {intervals.percent(row[name])}" for name, title in named if row.get(name) is not None]
         found.append([f"without {layer(row)}", f"{percent(row)} of the score", minus("; ".join(told))])
     return found
+
+
+def measures(found: Mapping) -> list[dict]:
+    """Of what `workflow.worth` has found: each cheap measure's rank correlations and its cost, the best first."""
+    layers = pd.DataFrame(**found["layers"]).astype(float, errors="ignore")
+
+    def tells(name: str, outcome: str) -> float:
+        known = layers[[name, outcome]].dropna().astype(float)
+        return float(spearman(known[name].to_numpy(), known[outcome].to_numpy()))
+
+    rows = [
+        {"name": name, "score": tells(name, "score lost"), "picture": tells(name, "picture changed"),
+         "cost": passes / found["passes of the pictures"]}
+        for name, passes in found["passes"].items()
+    ]  # fmt: skip
+    return sorted(rows, key=lambda row: -row["score"])
 
 
 def worst(rows: Rows) -> int:
