@@ -1,5 +1,6 @@
 """Put claims to the test: what was painted and measured of each model, and the verdicts that follow."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ from painters_utils.engine.strategies import TITLES
 from painters_utils.errors import InputError, unknown
 from painters_utils.measure.intervals import Interval, interval, interval_of_draws, with_interval
 from painters_utils.models.model import Model
+from painters_utils.paths import DATA
 from painters_utils.study.experiments import Experiment, experiment, in_presets
 from painters_utils.study.recordings import SEEDS, similarity_by_stack, streams_by_stack
 from painters_utils.study.scores import NAMES
@@ -22,7 +24,6 @@ from painters_utils.study.variants import Variant, article_variants, single_skip
 
 from .claims import OPEN, PRESETS, Outcome, Verdict, combine, compare, unmeasured
 
-SPARED = 0.9  # a layer is spared if skipping it keeps more than this with 95 % certainty
 ROLES = {"adherence": "quality", "quality": "adherence"}  # a role's score, and the other overall score of a mini
 
 
@@ -300,12 +301,26 @@ def border_near(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]
     return measured(f"share of draws with a border at layers {first}–{last}", (share,) * 3, test["is"], test["than"])
 
 
-def spared(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
-    """The share of layers that can each be skipped almost for nothing."""
-    if lacking := evidence.lacks("12_layer_by_layer"):
-        return unmeasured(f"share of layers that can each be skipped ({lacking})")
-    share = float((pd.concat(evidence.alone.values())["kept low"] > SPARED).mean())
-    return measured("share of layers that can each be skipped", (share,) * 3, test["is"], test["than"])
+def few_beside_all(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
+    """What LoRA learns in the four layers worth most, less what it learns in all; 1 is all that was taught."""
+    return of_adapters("worth most beside all", "learned by the layers worth most, less by all", test, evidence)
+
+
+def worth_tells(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
+    """Over choices of layers: the rank correlation of what they are worth with what LoRA learns there."""
+    return of_adapters("worth tells what is learned", "correlation of worth with what is learned", test, evidence)
+
+
+def of_adapters(key: str, what: str, test: Mapping, evidence: Evidence) -> Outcome:
+    """A number of `workflow.loras`; not measured where nothing was trained, or with weights of another time."""
+    path = DATA / "lora" / f"{evidence.model.name}.json"
+    if not path.is_file():
+        return unmeasured(f"{what} (no adapters were trained)")
+    found = json.loads(path.read_text())
+    if found["weights"] != evidence.model.weights:
+        return unmeasured(f"{what} (the adapters belong to other weights: run `make loras`)")
+    mean, low, high = (found[key][end] for end in ("mean", "low", "high"))
+    return measured(what, (mean, low, high), test["is"], test["than"])
 
 
 MEASURES: dict[str, Callable[[Mapping, Evidence, Mapping[str, Evidence]], Outcome]] = {
@@ -315,5 +330,6 @@ MEASURES: dict[str, Callable[[Mapping, Evidence, Mapping[str, Evidence]], Outcom
     "ranking": ranking,
     "weaker similarity": weaker_similarity,
     "border near": border_near,
-    "spared": spared,
+    "few beside all": few_beside_all,
+    "worth tells": worth_tells,
 }
