@@ -13,16 +13,18 @@ import argparse
 import json
 import random
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from scipy.stats import spearmanr
-from torch import Tensor
 from tqdm.auto import tqdm
 
 from miniworld import checker
@@ -32,12 +34,13 @@ from miniworld.scores import check_facts
 from miniworld.suite import load_suite
 from miniworld.training.lessons import LESSONS, as_lines
 from miniworld.training.loop import read_record
-from miniworld.training.lora import need_peft, painted, train_lora
+from miniworld.training.lora import Shown, need_peft, painted, train_lora
 from painters_utils.engine.rearrange import layer_order
 from painters_utils.engine.strategies import build_order
 from painters_utils.errors import InputError
 from painters_utils.files import write_whole
 from painters_utils.measure.intervals import interval, interval_of_draws
+from painters_utils.models.adapter import adapter
 from painters_utils.models.loading import load_pipeline
 from painters_utils.models.model import Model
 from painters_utils.models.painting import paint, remember_texts
@@ -122,20 +125,16 @@ class Judge:
 
     def __init__(self, model: Model, lesson: str, trained: Sequence[str], known: Sequence[str]) -> None:
         self.model, self.lesson, self.known = model, lesson, list(known)
+        self.pipe = remember_texts(load_pipeline(model))
         self.scenes = new_scenes(lesson, trained)
-        self.before: list[Image.Image] = []  # the untouched mini's pictures of the known prompts
         self.rendered = [LESSONS[lesson].seen(LESSONS[lesson].show(scene), scene) for scene in self.scenes]
 
-    def scores(self, adapter: Path | None) -> dict[str, list[float]]:
+    def scores(self, file: Path | None) -> dict[str, list[float]]:
         """One number a picture: how much of the lesson is "seen"; of known prompts, is everything "strict" right, which
         share of the "facts", and how alike the picture is to the "drawing" of the untouched mini's."""
-        pipe = remember_texts(load_pipeline(self.model))
-        if adapter:
-            pipe.load_lora_weights(adapter)
-            pipe.fuse_lora()
-        new = self._paint(pipe, [caption(scene) for scene in self.scenes])
-        known = self._paint(pipe, self.known)
-        self.before = self.before or known
+        before = self.before
+        with adapter(self.pipe.transformer, file) if file else nullcontext():
+            new, known = self._paint([caption(scene) for scene in self.scenes]), self._paint(self.known)
         scenes = [scene for scene in self.scenes for _ in SEEDS]
         prompts = [prompt for prompt in self.known for _ in SEEDS]
         checks = [check_facts(prompt, seen) for prompt, seen in zip(prompts, checker.read(known), strict=True)]
@@ -144,23 +143,25 @@ class Judge:
             "strict": [float(check.strict) for check in checks], "facts": [check.share() for check in checks],
             "drawing": [
                 float(np.nan_to_num(correlation(np.asarray(after, float), np.asarray(as_lines(was), float))))
-                for after, was in zip(known, self.before, strict=True)
+                for after, was in zip(known, before, strict=True)
             ],
         }  # fmt: skip
 
-    def _paint(self, pipe: Any, prompts: Sequence[str]) -> list[Image.Image]:
-        return [one.image for one in paint(pipe, prompts, SEEDS, 32, **self.model.call)]
+    @cached_property
+    def before(self) -> list[Image.Image]:
+        """The untouched mini's pictures of the known prompts."""
+        return self._paint(self.known)
+
+    def _paint(self, prompts: Sequence[str]) -> list[Image.Image]:
+        return [one.image for one in paint(self.pipe, prompts, SEEDS, 32, **self.model.call)]
 
 
-def parameters(adapter: Path) -> int:
+def parameters(file: Path) -> int:
     """How many numbers an adapter holds."""
-    from safetensors import safe_open
-
-    with safe_open(adapter / "pytorch_lora_weights.safetensors", "pt") as file:
-        return sum(int(np.prod(file.get_slice(key).get_shape())) for key in file.keys())
+    return sum(tensor.numel() for tensor in load_file(file).values())
 
 
-def kept(path: Path, make: Any) -> Any:
+def kept(path: Path, make: Callable[[], Any]) -> Any:
     """What `make` gives, from `path` if an earlier run left it there."""
     if not path.exists():
         with write_whole(path) as unfinished:
@@ -168,13 +169,12 @@ def kept(path: Path, make: Any) -> Any:
     return json.loads(path.read_text())
 
 
-def teach(model: Model, lesson: str, choice: Choice, folder: Path, shown: tuple[Tensor, list[str]]) -> Path:
-    """The adapter of a lesson in a choice of layers: trained, or what an earlier run trained."""
-    folder = folder / lesson / choice.name.replace(" ", "-")
-    name = "-".join([model.name, lesson, *map(str, choice.blocks)])
-    if not (folder / name / "pytorch_lora_weights.safetensors").exists():
+def teach(model: Model, lesson: str, choice: Choice, folder: Path, shown: Shown) -> Path:
+    """The adapter of a lesson in a choice of layers, its file: trained, or what an earlier run trained."""
+    file = folder / "-".join([model.name, lesson, *map(str, choice.blocks)]) / "pytorch_lora_weights.safetensors"
+    if not file.exists():
         train_lora(model.name, lesson, choice.blocks, folder, rank=choice.rank, shown=shown, **TRAINING)
-    return folder / name
+    return file
 
 
 def follows(worth: Sequence[float], learned: np.ndarray, draws: int = 2000) -> dict[str, float]:
@@ -220,17 +220,14 @@ def search(name: str) -> dict[str, Any]:
     for lesson in LESSONS:
         shown = painted(load_pipeline(model), lesson, TRAINING["scenes"], 0)
         judge = Judge(model, lesson, shown[1], known)
-        places = {choice: folder / lesson / choice.name.replace(" ", "-") for choice in sets}
         before = kept(folder / lesson / "untouched.json", lambda judge=judge: judge.scores(None))
-        if not judge.before and not all((place / "scores.json").exists() for place in places.values()):
-            judge.scores(None)  # its pictures are needed
         rows, seen = [], []
         for choice in tqdm(sets, desc=f"{name}: {lesson}", unit="choice"):
-            adapter = teach(model, lesson, choice, folder, shown)
-            after = kept(places[choice] / "scores.json", lambda adapter=adapter, judge=judge: judge.scores(adapter))
+            file = teach(model, lesson, choice, folder / lesson, shown)
+            after = kept(file.with_name("scores.json"), lambda file=file, judge=judge: judge.scores(file))
             row, own = told(choice, before, after, judge, worth, proxy)
-            [record] = (places[choice] / "checkpoints").glob("*.jsonl")
-            rows.append(row | {"parameters": parameters(adapter), "loss": read_record(record)[-1]["loss"]})
+            [record] = (folder / lesson / "checkpoints").glob(f"{file.parent.name}-{TRAINING['steps']}-*.jsonl")
+            rows.append(row | {"parameters": parameters(file), "loss": read_record(record)[-1]["loss"]})
             seen.append(own)
         lessons[lesson] = {
             "untouched": round(float(np.mean(before["seen"])), 4), "rendered": round(float(np.mean(judge.rendered)), 4),

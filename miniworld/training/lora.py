@@ -86,7 +86,7 @@ def train_lora(
     def loss_of(step: int) -> Tensor:
         chosen = random.Random(f"{seed}/{step}").sample(range(scenes), min(batch, scenes))
         words = [captions[i] for i in chosen]
-        return flow_matching_loss(pipe, latents[chosen], words, seed * 1_000_003 + step).mean()
+        return flow_matching_loss(pipe, latents[chosen], words, seed * 1_000_003 + step, quick=False).mean()
 
     loop.run(loss_of)
     with torch.no_grad():
