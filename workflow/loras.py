@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from scipy.stats import spearmanr
 from tqdm.auto import tqdm
 
@@ -33,7 +33,7 @@ from miniworld.scenes import Scene, caption
 from miniworld.scores import check_facts
 from miniworld.suite import load_suite
 from miniworld.training.lessons import LESSONS, as_lines
-from miniworld.training.loop import read_record
+from miniworld.training.loop import LOG_EVERY, read_record
 from miniworld.training.lora import Shown, need_peft, painted, train_lora
 from painters_utils.engine.rearrange import layer_order
 from painters_utils.engine.strategies import build_order
@@ -55,6 +55,7 @@ CHOOSING = 3  # prompts of each of the suite's tasks on which layers are chosen;
 KNOWN = 2
 NEW = 16  # prompts of a lesson that were not trained
 SEEDS = (0, 1)  # pictures of each prompt
+SHIPPED_RANK = 2  # of the adapter that ships for each lesson, in its best choice: a file of 30 KB
 TOLD_AT = 1  # the denoising step whose velocity is compared: early steps tell most of what a layer is worth
 
 
@@ -205,7 +206,7 @@ def ends(values: Sequence[float], prompts: Sequence[Any]) -> dict[str, float]:
 
 
 def search(name: str) -> dict[str, Any]:
-    """Measure the layers, teach every lesson in every choice of them, and judge; all that data/lora/ keeps."""
+    """Measure the layers, teach every lesson in every choice of them, and judge; leaves the adapters that ship."""
     need_peft()
     model = Model.named(name)
     if not model.mini:
@@ -216,55 +217,74 @@ def search(name: str) -> dict[str, Any]:
     known = [prompt for task in suite for prompt in task[CHOOSING : CHOOSING + KNOWN]]
     worth = kept(folder / "worth.json", lambda: layers_worth(model, choosing, folder / "studio"))
     proxy = kept(folder / "velocity.json", lambda: velocity_changed(model, choosing))
-    sets, lessons, learned = choices(worth, proxy), {}, []
-    for lesson in LESSONS:
-        shown = painted(load_pipeline(model), lesson, TRAINING["scenes"], 0)
-        judge = Judge(model, lesson, shown[1], known)
-        before = kept(folder / lesson / "untouched.json", lambda judge=judge: judge.scores(None))
-        rows, seen = [], []
-        for choice in tqdm(sets, desc=f"{name}: {lesson}", unit="choice"):
-            file = teach(model, lesson, choice, folder / lesson, shown)
-            after = kept(file.with_name("scores.json"), lambda file=file, judge=judge: judge.scores(file))
-            row, own = told(choice, before, after, judge, worth, proxy)
-            [record] = (folder / lesson / "checkpoints").glob(f"{file.parent.name}-{TRAINING['steps']}-*.jsonl")
-            rows.append(row | {"parameters": parameters(file), "loss": read_record(record)[-1]["loss"]})
-            seen.append(own)
-        lessons[lesson] = {
-            "untouched": round(float(np.mean(before["seen"])), 4), "rendered": round(float(np.mean(judge.rendered)), 4),
-            "strict untouched": round(float(np.mean(before["strict"])), 4), "choices": rows,
-        }  # fmt: skip
-        learned.append(seen)
-    of = np.array(learned)  # (lessons, choices, prompts); "all", the last, is no choice
-    few = {measure: [row[measure] for row in rows[:-1]] for measure in ("worth", "velocity changed")}
-    beside = (of[:, 0] - of[:, -1]).mean(0)
+    found = {lesson: try_choices(model, lesson, choices(worth, proxy), known, folder) for lesson in LESSONS}
+    lessons = {lesson: about for lesson, (about, _) in found.items()}
+    rows = [row for about in lessons.values() for row in about["choices"]]
+    for row in rows:
+        row["worth"] = round(float(np.mean([worth[block] for block in row["blocks"]])), 4)
+        row["velocity changed"] = round(float(np.mean([proxy[block] for block in row["blocks"]])), 5)
+    learned = np.array([gained for _, gained in found.values()])  # (lessons, choices, prompts)
+    few = learned[:, :-1]  # "all", the last, is no choice
     return {
         "command": f"python -m workflow.loras {name}", "weights": model.weights, "stack": next(iter(model.depths)),
-        "training": TRAINING, "chosen on": len(choosing), "new pictures": NEW * len(SEEDS),
+        "training": TRAINING, "logged": LOG_EVERY, "chosen on": len(choosing), "new pictures": NEW * len(SEEDS),
         "known pictures": len(known) * len(SEEDS), "worth": [round(value, 4) for value in worth],
         "velocity changed": [round(value, 5) for value in proxy], "lessons": lessons,
-        "worth tells what is learned": follows(few["worth"], of[:, :-1]),
-        "velocity tells what is learned": follows(few["velocity changed"], of[:, :-1]),
-        "worth most beside all": ends(beside, range(NEW)),
+        "worth tells what is learned": follows([row["worth"] for row in rows[: few.shape[1]]], few),
+        "velocity tells what is learned": follows([row["velocity changed"] for row in rows[: few.shape[1]]], few),
+        "worth most beside all": ends((learned[:, 0] - learned[:, -1]).mean(0), range(NEW)),
     }  # fmt: skip
+
+
+def try_choices(
+    model: Model, lesson: str, sets: Sequence[Choice], known: Sequence[str], folder: Path
+) -> tuple[dict[str, Any], list[list[float]]]:
+    """What a lesson left in each choice of layers: a row each, and how much is learned of it, prompt by prompt."""
+    shown = painted(load_pipeline(model), lesson, TRAINING["scenes"], 0)
+    judge, rows, learned = Judge(model, lesson, shown[1], known), [], []
+    before = kept(folder / lesson / "untouched.json", lambda: judge.scores(None))
+
+    def tried(choice: Choice, place: Path) -> tuple[dict[str, Any], list[float], Path]:
+        file = teach(model, lesson, choice, place, shown)
+        after = kept(file.with_name("scores.json"), lambda: judge.scores(file))
+        [record] = (place / "checkpoints").glob(f"{file.parent.name}-{TRAINING['steps']}-*.jsonl")
+        row, gained = told(choice, before, after, judge)
+        return row | {"parameters": parameters(file), "loss": read_record(record)[-1]["loss"]}, gained, file
+
+    for choice in tqdm(sets, desc=f"{model.name}: {lesson}", unit="choice"):
+        row, gained, _ = tried(choice, folder / lesson)
+        rows.append(row)
+        learned.append(gained)
+    best = max(rows[:-1], key=lambda row: row["learned"]["mean"])
+    small, _, file = tried(Choice("ships", tuple(best["blocks"]), SHIPPED_RANK), folder / lesson / "small")
+    ship(file, DATA / "lora" / f"{model.name}-{lesson}.safetensors")
+    return {
+        "untouched": round(float(np.mean(before["seen"])), 4), "rendered": round(float(np.mean(judge.rendered)), 4),
+        "strict untouched": round(float(np.mean(before["strict"])), 4),
+        "prompts": [caption(scene) for scene in judge.scenes[:3]], "choices": rows, "shipped": small,
+    }, learned  # fmt: skip
+
+
+def ship(file: Path, place: Path) -> None:
+    """Keep an adapter in half precision: half of the bytes, and no picture tells."""
+    with write_whole(place) as unfinished:
+        save_file({key: tensor.half() for key, tensor in load_file(file).items()}, unfinished)
 
 
 def told(
-    choice: Choice, before: Mapping[str, list[float]], after: Mapping[str, list[float]], judge: Judge,
-    worth: Sequence[float], proxy: Sequence[float],
-) -> tuple[dict[str, Any], list[float]]:  # fmt: skip
+    choice: Choice, before: Mapping[str, list[float]], after: Mapping[str, list[float]], judge: Judge
+) -> tuple[dict[str, Any], list[float]]:
     """A row of the table, and how much each new prompt shows of what was learned: 0 the untouched mini, 1 rendered."""
     reach = float(np.mean(judge.rendered) - np.mean(before["seen"]))
     gained = (np.array(after["seen"]) - before["seen"]) / reach
-    blocks, prompts = list(choice.blocks), [prompt for prompt in judge.known for _ in SEEDS]
+    prompts = [prompt for prompt in judge.known for _ in SEEDS]
     row: dict[str, Any] = {
-        "name": choice.name, "blocks": blocks, "rank": choice.rank,
-        "worth": round(float(np.mean([worth[block] for block in blocks])), 4),
-        "velocity changed": round(float(np.mean([proxy[block] for block in blocks])), 5),
+        "name": choice.name, "blocks": list(choice.blocks), "rank": choice.rank,
         "learned": ends(gained, np.repeat(range(NEW), len(SEEDS))),
+        "drawing": ends(after["drawing"], prompts),
     }  # fmt: skip
     for score in ("strict", "facts"):
         row[f"{score} gained"] = ends(np.array(after[score]) - before[score], prompts)
-    row["drawing"] = ends(np.array(after["drawing"]), prompts)
     return row, gained.reshape(NEW, len(SEEDS)).mean(1).tolist()
 
 

@@ -1,5 +1,8 @@
 """A claim's verdict follows from its data alone, and flips when the data is swapped."""
 
+import json
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -281,6 +284,28 @@ def test_a_claim_that_cannot_be_tested_is_refused(change, message, tmp_path):
 def test_a_measure_that_does_not_exist_is_refused():
     with pytest.raises(InputError, match="measure of claim 1 'luck': .*band similarity"):
         find_verdicts(claim({"measure": "luck", "is": "above", "than": 0.5}), {"toy": Told()})
+
+
+def test_adapters_are_judged_where_they_were_trained_and_with_these_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr("workflow.findings.evidence.DATA", tmp_path)
+    one = Told("sd3")
+    one.model = SimpleNamespace(name="sd3-mini", weights="these")
+    test = {"measure": "worth tells", "is": "above", "than": 0}
+
+    def verdict():
+        [found] = find_verdicts(claim(test), {"sd3-mini": one})
+        return found.verdict, found.outcomes[0].words
+
+    assert verdict()[0] == UNMEASURED and "no adapters were trained" in verdict()[1]
+    file = tmp_path / "lora/sd3-mini.json"
+    file.parent.mkdir()
+    found = {"weights": "others", "worth tells what is learned": {"mean": 0.5, "low": 0.2, "high": 0.8}}
+    file.write_text(json.dumps(found))
+    assert verdict()[0] == UNMEASURED and "make loras" in verdict()[1]
+    file.write_text(json.dumps(found | {"weights": "these"}))
+    assert verdict()[0] == HOLDS and "0.50 (0.20 – 0.80)" in verdict()[1]
+    test["is"] = "below"
+    assert verdict()[0] == FAILS
 
 
 def test_a_variant_that_does_not_exist_is_refused(never_painted):

@@ -58,3 +58,30 @@ def test_without_peft(monkeypatch):
     monkeypatch.setattr(loras, "load_pipeline", lambda _: pytest.fail("a mini was loaded"))
     with pytest.raises(InputError, match="peft is not installed: .*requirements/lora.txt"):
         search("sd3-mini")
+
+
+@pytest.mark.slow
+def test_what_was_trained_is_not_trained_again(tmp_path, monkeypatch):
+    """A whole search, tiny: its numbers come out the same when nothing can be trained or painted any more."""
+    pytest.importorskip("peft")
+    for name, value in {"ROOT": tmp_path, "DATA": tmp_path, "NEW": 2, "KNOWN": 1, "CHOOSING": 1}.items():
+        monkeypatch.setattr(loras, name, value)
+    monkeypatch.setattr(loras, "TRAINING", {"steps": 2, "batch": 2, "rate": 1e-2, "scenes": 4})
+    monkeypatch.setattr(loras, "LESSONS", {"style": loras.LESSONS["style"]})
+    monkeypatch.setattr(
+        loras, "load_suite", lambda: {"colours": [f"a {c} dog on a white background" for c in ("red", "blue")]}
+    )
+    monkeypatch.setattr(loras, "layers_worth", lambda *_: WORTH)
+    monkeypatch.setattr(loras, "velocity_changed", lambda *_: PROXY)
+    few = [loras.Choice("worth most", (5, 6), 1), loras.Choice("the middle", (11, 12), 1), loras.Choice("a", (1, 2), 1)]
+    monkeypatch.setattr(loras, "choices", lambda *_: [*few, loras.Choice("all", tuple(range(24)), 1)])
+    found = search("sd3-mini")
+    rows = found["lessons"]["style"]["choices"]
+    assert [row["name"] for row in rows] == ["worth most", "the middle", "a", "all"]
+    assert all(row["parameters"] > 0 and row["learned"]["low"] <= row["learned"]["mean"] for row in rows)
+    [shipped] = tmp_path.glob("lora/*.safetensors")
+    with loras.adapter(loras.load_pipeline("sd3-mini").transformer, shipped):
+        pass
+    monkeypatch.setattr(loras, "train_lora", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(loras, "paint", lambda *_, **__: pytest.fail("painted again"))
+    assert search("sd3-mini") == found
