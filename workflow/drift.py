@@ -227,7 +227,8 @@ def search(name: str, scan: int = 1) -> dict:
     repeated, damped = run.halves("middle_repeat"), run.halves("middle_repeat", damping=4)
     return {
         "command": f"python -m workflow.drift {name}" + (f" --scan {scan}" if scan != 1 else ""),
-        "weights": model.weights, "means of": len(run.learning), "loops chosen on": len(run.learning[::2]), "judged on": len(run.judging),
+        "weights": model.weights, "means of": len(run.learning),
+        "loops chosen on": len(run.learning[::2]), "judged on": len(run.judging),
         "skips": skips + singles, "repeats": repeats, "loops": loops, "best loop": best_loop,
         "scales": {
             "pictures": len(scanned), "tried": len(tried),

@@ -157,3 +157,30 @@ def sweep_chart(tables: Mapping[str, pd.DataFrame], score: str = "kept") -> Figu
     grid.set_titles("{col_name}").set_axis_labels("share of the stack affected", NAMES[score])
     sns.move_legend(grid, "upper center", bbox_to_anchor=(0.5, 0), ncols=len(drawn), title=None)
     return grid.figure
+
+
+def learned_chart(choices: Mapping[str, pd.DataFrame], measure: str, xlabel: str) -> Figure:
+    """What adapters learn against what their layers are worth: a panel for each lesson, a point for each choice.
+
+    Each table has `name`, `measure`, and `learned` with its interval, `learned low` and `learned high`; the choice of
+    all layers is a line, for it is none.
+    """
+    figure, axes = side_by_side((9.5, 3.6), [1] * len(choices), sharey=True)
+    for axis, (lesson, table) in zip(axes, choices.items(), strict=True):
+        every, table = table[table["name"] == "all"], table[table["name"] != "all"]
+        chance = table["name"].str.startswith("chance")
+        axis.vlines(table[measure], table["learned low"], table["learned high"], color=GREY, lw=1, alpha=0.6)
+        for rows, colour, marker, label in (
+            (table[chance], GREY, "o", "by chance"),
+            (table[~chance], BLUE, "D", "chosen"),
+        ):
+            axis.plot(rows[measure], rows["learned"], marker, color=colour, ms=6, label=label)
+        for row in table[~chance].itertuples():
+            place = (table.loc[row.Index, measure], row.learned)
+            axis.annotate(row.name, place, xytext=(5, 4), textcoords="offset points", fontsize=8)
+        axis.axhline(float(every["learned"].iloc[0]), color=ORANGE, lw=1.2, ls="--", label="all layers")
+        axis.set(title=lesson, xlabel=xlabel)
+        axis.margins(x=0.15)
+    axes[0].set_ylabel("learned (0 = untouched, 1 = as taught)")
+    axes[-1].legend(frameon=False, fontsize=8)
+    return figure

@@ -257,7 +257,6 @@ def test_what_belongs_to_a_notebook_that_did_not_run_is_not_measured(never_paint
         (reverse, "07_reverse"),
         (less, "09_parallel"),
         (edge, "11_edges"),
-        ({"measure": "spared", "is": "above", "than": 0.5}, "12_layer_by_layer"),
         (BELOW | {"of": {"strategy": "skip", "role": "quality"}}, "12_layer_by_layer"),
     ):
         [found] = find_verdicts(claim(test), {"sd3-mini": some})

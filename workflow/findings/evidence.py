@@ -23,7 +23,6 @@ from painters_utils.study.variants import Variant, article_variants, single_skip
 
 from .claims import OPEN, PRESETS, Outcome, Verdict, combine, compare, unmeasured
 
-SPARED = 0.9  # a layer is spared if skipping it keeps more than this with 95 % certainty
 ROLES = {"adherence": "quality", "quality": "adherence"}  # a role's score, and the other overall score of a mini
 
 
@@ -311,21 +310,14 @@ def border_near(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]
     return measured(f"share of draws with a border at layers {first}–{last}", (share,) * 3, test["is"], test["than"])
 
 
-def spared(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
-    """The share of layers that can each be skipped almost for nothing."""
-    if lacking := evidence.lacks("12_layer_by_layer"):
-        return unmeasured(f"share of layers that can each be skipped ({lacking})")
-    share = float((pd.concat(evidence.alone.values())["kept low"] > SPARED).mean())
-    return measured("share of layers that can each be skipped", (share,) * 3, test["is"], test["than"])
-
-
 def searched(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
     """A number that a search of its own command has left with its interval (data/<in>/<model>.json, "found")."""
-    what = test["number"]
+    key = test["number"]
+    what = test.get("says", key)
     found, why = read_search(test["in"], evidence.model)
     if found is None:
         return unmeasured(f"{what} ({why})")
-    number = found["found"].get(what)
+    number = found.get("found", found).get(key)
     if number is None or None in number.values():
         return unmeasured(f"{what} (the search has left no such number)")
     return measured(what, (number["mean"], number["low"], number["high"]), test["is"], test["than"])
@@ -338,6 +330,5 @@ MEASURES: dict[str, Callable[[Mapping, Evidence, Mapping[str, Evidence]], Outcom
     "ranking": ranking,
     "weaker similarity": weaker_similarity,
     "border near": border_near,
-    "spared": spared,
     "searched": searched,
 }
