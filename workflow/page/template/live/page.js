@@ -2,7 +2,7 @@
 "use strict";
 
 const element = (id) => document.getElementById(id);
-const state = { model: ABOUT.first, prompt: ABOUT.prompts[0], seed: 0, steps: 0, orders: {} };
+const state = { model: ABOUT.first, prompt: ABOUT.prompts[0], seed: 0, steps: 0, orders: {}, away: 0, damping: 1 };
 const model = () => ABOUT.models[state.model], stacks = () => model().stacks;
 let painter = null, loading = ""; // the painter of `state.model`, once its weights are here
 let chosen = { stack: "", places: [] }, running = 0, ended = Promise.resolve(), untouchedOf = "";
@@ -89,15 +89,17 @@ async function ready() {
 /** Show what is chosen, keep it in the address, and paint it. */
 function update() {
   for (const input of document.getElementsByName("model")) input.checked = input.value === state.model;
-  for (const name of ["prompt", "seed", "steps"]) element(name).value = state[name];
+  for (const name of ["prompt", "seed", "steps", "away", "damping"]) element(name).value = state[name];
   element("example").value = ABOUT.prompts.includes(state.prompt) ? state.prompt : "";
   const wrongOrder = stacks().map((stack) => check(state.orders[stack.name], stack)).find(Boolean);
   say("words", wrongOrder ? `This order cannot run: ${wrongOrder}.` : `${orderInWords()}.`);
   const wrongPrompt = promptTrouble(state.prompt);
   say("hint", wrongPrompt);
   showStacks();
-  const order = stacks().map((stack) => writeOrder(state.orders[stack.name])).join("/"), { seed, steps, prompt } = state;
+  const order = stacks().map((stack) => writeOrder(state.orders[stack.name])).join("/"), { seed, steps, prompt, away, damping } = state;
   const address = new URLSearchParams({ model: state.model, order, seed, steps, prompt });
+  if (away) address.set("away", away);
+  if (damping > 1) address.set("damping", damping);
   history.replaceState(null, "", `#${`${address}`.replace(/%2C/g, ",").replace(/%2F/g, "/").replace(/%28/g, "(").replace(/%29/g, ")")}`);
   const run = ++running;
   document.body.classList.add("stale");
@@ -109,13 +111,15 @@ function orderInWords() {
   const changed = stacks().filter(({ name, depth }) => writeOrder(state.orders[name]) !== writeOrder(usualOrder(depth)));
   const words = changed.map(({ name, title, depth }) => `${stacks().length > 1 ? `${title} ` : ""}${describe(state.orders[name], depth)}`);
   const said = words.join("; ") || "every layer runs once, in order";
-  return said[0].toUpperCase() + said.slice(1);
+  const loops = stacks().some(({ name }) => loopsOf(state.orders[name]).some(({ often }) => often > 1));
+  const damped = state.damping > 1 && loops ? `, each time 1/${state.damping} of the way` : "";
+  return `${said[0].toUpperCase()}${said.slice(1)}${damped}${state.away && words.length ? "; painted away from it" : ""}`;
 }
 
 /** Paint the untouched picture, if it is another one now, and the changed one; given up when a newer run is wanted. */
 async function paintBoth(run) {
-  const { prompt, seed, steps, orders } = state, { guidance } = model(), which = JSON.stringify([state.model, prompt, seed, steps]);
-  const jobs = [["untouched", {}], ["changed", { ...orders }]].filter(([name]) => name === "changed" || which !== untouchedOf);
+  const { prompt, seed, steps, orders, away, damping } = state, { guidance } = model(), which = JSON.stringify([state.model, prompt, seed, steps]);
+  const jobs = [["untouched", {}], ["changed", { orders: { ...orders }, away, damping }]].filter(([name]) => name === "changed" || which !== untouchedOf);
   for (const [number, [name, some]] of jobs.entries()) {
     const seen = async (step) => {
       element("progress").value = (number + step / steps) / jobs.length;
@@ -125,7 +129,7 @@ async function paintBoth(run) {
     const began = performance.now();
     try {
       if (run !== running) return;
-      draw(element(name), await painter.paint(prompt, { seed, steps, guidance, orders: some, seen }));
+      draw(element(name), await painter.paint(prompt, { seed, steps, guidance, ...some, seen }));
     } catch (error) {
       if (run === running) say("loading", `This device could not paint it: ${error.message}.`);
       return;
@@ -210,17 +214,30 @@ function bandOf(part, { depth }) {
 }
 
 /** The report's ways to run the middle half of the deepest stack: each a press away. */
-const WAYS = { identity: "Untouched", random_order: "Shuffled", reverse: "Reversed", parallel: "In parallel", skip: "Left out", middle_repeat: "One layer in place of all" };
+const WAYS = [
+  { words: "Untouched", strategy: "identity" },
+  { words: "Shuffled", strategy: "random_order" },
+  { words: "Reversed", strategy: "reverse" },
+  { words: "In parallel", strategy: "parallel" },
+  { words: "Left out", strategy: "skip" },
+  { words: "One layer in place of all", strategy: "middle_repeat" },
+  { words: "One layer, damped to a quarter", strategy: "middle_repeat", damping: 4 },
+  { words: "Away from itself without them", strategy: "skip", away: 1 },
+];
 const deepest = () => stacks().reduce((one, other) => other.depth > one.depth ? other : one);
 
 function makeWays() {
   const { name, title, depth, half } = deepest();
   element("half").textContent = `What the report compares: ${title} layers ${half.join("–")} of ${depth}`;
-  element("ways").replaceChildren(...Object.entries(WAYS).map(([strategy, words]) => {
+  element("ways").replaceChildren(...WAYS.map(({ words, strategy, away = 0, damping = 1 }) => {
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = words;
-    button.onclick = () => { untouched(); change(name, buildOrder(strategy, depth, half)); };
+    button.onclick = () => {
+      untouched();
+      Object.assign(state, { away, damping });
+      change(name, buildOrder(strategy, depth, half));
+    };
     return button;
   }));
 }
@@ -229,7 +246,8 @@ function makeWays() {
 function showWays() {
   const { name, depth, half } = deepest(), now = writeOrder(state.orders[name]);
   const others = stacks().every((stack) => stack.name === name || writeOrder(state.orders[stack.name]) === writeOrder(usualOrder(stack.depth)));
-  Object.keys(WAYS).forEach((strategy, at) => element("ways").children[at].setAttribute("aria-pressed", others && writeOrder(buildOrder(strategy, depth, half)) === now));
+  WAYS.forEach(({ strategy, away = 0, damping = 1 }, at) => element("ways").children[at].setAttribute("aria-pressed",
+    others && away === state.away && damping === state.damping && writeOrder(buildOrder(strategy, depth, half)) === now));
 }
 
 /** Take hold of a layer and drop it elsewhere; a click chooses it. A finger holds for a moment, or it would scroll. */
@@ -332,7 +350,7 @@ function untouched() {
 /** Another model: its own number of steps, and the middle half of its deepest stack shuffled to begin with. */
 function chooseModel(name) {
   state.model = name;
-  state.steps = model().steps;
+  Object.assign(state, { steps: model().steps, away: 0, damping: 1 });
   untouched();
   const { name: stack, depth, half } = deepest();
   state.orders[stack] = buildOrder("random_order", depth, half);
@@ -387,6 +405,11 @@ function readAddress() {
     if (/^\d+$/.test(given.get(key)) && value >= least && value <= most) state[key] = value;
     else notes.push(`The ${key} must be from ${least} to ${most}.`);
   }
+  for (const name of ["away", "damping"]) {
+    if (!given.has(name)) continue;
+    if ([...element(name).options].some(({ value }) => value === given.get(name))) state[name] = Number(given.get(name));
+    else notes.push(`There is no “${name}” of ${given.get(name).slice(0, 20)} here.`);
+  }
   state.prompt = (given.get("prompt") ?? state.prompt).slice(0, 300);
   if (given.has("order")) {
     const texts = given.get("order").split("/");
@@ -420,7 +443,8 @@ function listen() {
   element("prompt").addEventListener("input", suggest);
   element("example").onchange = () => { state.prompt = element("example").value || state.prompt; element("suggestions").replaceChildren(); update(); };
   for (const how of ["off", "twice", "together", "apart", "earlier", "later"]) element(how).onclick = () => edit(how);
-  element("reset").onclick = () => { untouched(); say("note", ""); update(); };
+  for (const name of ["away", "damping"]) element(name).onchange = () => { state[name] = Number(element(name).value); update(); };
+  element("reset").onclick = () => { untouched(); Object.assign(state, { away: 0, damping: 1 }); say("note", ""); update(); };
   addEventListener("hashchange", () => { readAddress(); ready(); update(); });
 }
 
