@@ -159,14 +159,15 @@ def sweep_chart(tables: Mapping[str, pd.DataFrame], score: str = "kept") -> Figu
 def worth_scatter(layers: pd.DataFrame, measure: str, outcome: str) -> Figure:
     """A cheap measure of each layer across, what leaving it out costs up; a colour and a marker for each stack.
 
-    `layers` has a row for each layer: stack, layer, and both columns. The three that cost most are named.
+    `layers` has a row for each layer: stack, layer, and both columns. The first three of either column are named.
     """
     figure, axis = plt.subplots(figsize=(6.4, 4))
     looks = zip(dict.fromkeys(layers["stack"]), (BLUE, ORANGE, GREEN, RED), ("o", "s", "^", "D"), strict=False)
     for stack, colour, marker in looks:
         some = layers[layers["stack"] == stack]
         axis.plot(some[measure], some[outcome], marker, color=colour, ms=5, alpha=0.8, label=short(stack))
-    for row in layers.nlargest(3, outcome).itertuples():
+    named = pd.concat([layers.nlargest(3, outcome), layers.nlargest(3, measure)]).drop_duplicates(["stack", "layer"])
+    for row in named.itertuples():
         place = (layers.loc[row.Index, measure], layers.loc[row.Index, outcome])
         axis.annotate(f"{short(row.stack)} {row.layer}", place, xytext=(-6, 0), textcoords="offset points",
                       ha="right", va="center", fontsize=8)  # fmt: skip

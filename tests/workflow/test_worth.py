@@ -31,11 +31,12 @@ def test_the_claims_numbers_are_left_under_their_names():
     )
 
 
-@pytest.mark.parametrize(("command", "name", "words"), [
-    (worth, "flux-schnell", "is no mini"),
-    (fewer, "flux-schnell", "is no mini"),
-    (worth, "sd4-mini", "unknown model"),
+@pytest.mark.parametrize(("command", "given", "words"), [
+    (worth, ["flux-schnell"], "is no mini"),
+    (fewer, ["flux-schnell"], "is no mini"),
+    (worth, ["sd4-mini"], "unknown model"),
+    (worth, ["sd3-mini", "--each", "12"], "give 1 to 11"),
 ])  # fmt: skip
-def test_what_cannot_be_searched_ends_in_one_line(command, name, words):
+def test_what_cannot_be_searched_ends_in_one_line(command, given, words):
     with pytest.raises(SystemExit, match=words):
-        command.main([name])
+        command.main(given)
