@@ -184,3 +184,51 @@ def learned_chart(choices: Mapping[str, pd.DataFrame], measure: str, xlabel: str
     axes[0].set_ylabel("learned (0 = untouched, 1 = as taught)")
     axes[-1].legend(frameon=False, fontsize=8)
     return figure
+
+
+def worth_scatter(layers: pd.DataFrame, measure: str, outcome: str) -> Figure:
+    """A cheap measure of each layer across, what leaving it out costs up; a colour and a marker for each stack.
+
+    `layers` has a row for each layer: stack, layer, and both columns. The first three of either column are named.
+    """
+    figure, axis = plt.subplots(figsize=(6.4, 4))
+    looks = zip(dict.fromkeys(layers["stack"]), (BLUE, ORANGE, GREEN, RED), ("o", "s", "^", "D"), strict=False)
+    for stack, colour, marker in looks:
+        some = layers[layers["stack"] == stack]
+        axis.plot(some[measure], some[outcome], marker, color=colour, ms=5, alpha=0.8, label=short(stack))
+    named = pd.concat([layers.nlargest(3, outcome), layers.nlargest(3, measure)]).drop_duplicates(["stack", "layer"])
+    for row in named.itertuples():
+        place = (layers.loc[row.Index, measure], layers.loc[row.Index, outcome])
+        axis.annotate(f"{short(row.stack)} {row.layer}", place, xytext=(-6, 0), textcoords="offset points",
+                      ha="right", va="center", fontsize=8)  # fmt: skip
+    axis.axhline(0, color=GREY, lw=0.8, ls=":")
+    axis.set(xscale="log", xlabel=measure, ylabel=f"{outcome} (1: as bad as chance)")
+    if layers["stack"].nunique() > 1:
+        axis.legend(frameon=False, fontsize=9)
+    figure.tight_layout()
+    return figure
+
+
+def fewer_chart(rows: pd.DataFrame, judged: pd.DataFrame, layers: int, wanted: float) -> Figure:
+    """What is kept when fewer layers run, a line for each ranking, and with intervals what was judged on other prompts.
+
+    Both tables have a row for each set: "by", "left out", "kept"; `judged` also "kept low", "kept high".
+    """
+    figure, axis = plt.subplots(figsize=(6.4, 3.8))
+    looks = zip(dict.fromkeys(rows["by"]), (BLUE, GREEN, GREY), ("o", "s", "^"), strict=False)
+    for by, colour, marker in looks:
+        some = rows[rows["by"] == by]
+        axis.plot(1 - some["left out"] / layers, some["kept"], marker=marker, ms=5, lw=1.4, color=colour, label=by)
+    axis.errorbar(
+        1 - judged["left out"] / layers, judged["kept"], [judged["kept"] - judged["kept low"],
+        judged["kept high"] - judged["kept"]], fmt="D", ms=6, color=RED, lw=1.6, capsize=3,
+        label="judged on other prompts and noise",
+    )  # fmt: skip
+    axis.axhline(wanted, color=GREY, lw=0.8, ls=":")
+    axis.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
+    axis.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
+    axis.set(xlabel="layers that run", ylabel="score kept")
+    axis.invert_xaxis()
+    axis.legend(frameon=False, fontsize=9, loc="lower left")
+    figure.tight_layout()
+    return figure
