@@ -14,7 +14,7 @@ RUN     := $(VENV)/bin/python
 PIP     := $(RUN) -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help report lint check test test-cluster lab minis bench clean
+.PHONY: help report lint check test test-cluster lab minis loras bench clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -28,7 +28,7 @@ $(VENV)/ready: requirements.txt requirements/lab.txt
 	@$(RUN) -c 'import sysconfig; print("$(CURDIR)", file=open(sysconfig.get_path("purelib") + "/painters.pth", "w"))'
 	@touch $@
 
-# What only some commands need: dev, cluster.
+# What only some commands need: dev, cluster, lora.
 $(VENV)/%: requirements/%.txt $(VENV)/ready
 	$(PIP) -r $<
 	@touch $@
@@ -62,6 +62,9 @@ lab: $(VENV)/ready ## Open the notebooks in JupyterLab
 minis: $(VENV)/ready ## Train the minis from nothing (PROFILE=smoke: minutes, bad pictures)
 	@for what in vae checker decoder sd3-mini flux-mini auraflow-mini; do \
 		$(RUN) -m miniworld.training $$what --profile $(if $(filter smoke,$(PROFILE)),smoke,full) || exit 1; done
+
+loras: $(VENV)/lora ## Teach SD3 mini new things with LoRA in many choices of layers: data/lora/ (half an hour; a stopped run goes on)
+	@$(RUN) -m workflow.loras sd3-mini
 
 bench: $(VENV)/ready ## Measure what it costs: benchmarks/results/ and its table in docs/
 	@$(RUN) -m benchmarks

@@ -62,7 +62,7 @@ def of_a_variant(name: str, repeats: int) -> list[dict]:
                 began = perf_counter()
                 with studio.order(variant):
                     pictures = paint(pipe, studio.prompts, studio.seeds, studio.model.loading.batch or 1, **call)
-                studio._score(pictures)
+                studio.score(pictures)
                 whole = perf_counter() - began
             studio.scores(variant)
             began = perf_counter()

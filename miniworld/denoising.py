@@ -68,13 +68,14 @@ def denoising_loss(
 
 def flow_matching_loss(
     pipe: "DiffusionPipeline", latents: Tensor, captions: list[str], seed: int, sigma: float | Tensor | None = None,
-    target: Velocity | None = None, noisiness: float = 0.0,
+    target: Velocity | None = None, noisiness: float = 0.0, quick: bool = True,
 ) -> Tensor:  # fmt: skip
     """The loss of each picture of a batch: latents (B, 8, h, w) and their captions; returns (B,).
 
     The mean square error of the velocity noise - latents at (1 - σ) latents + σ noise, or of what `target`, a teacher,
     predicts there. σ is `sigma`, a number or (B,), or else logit-normal around `noisiness` (Esser et al. 2024, 3.1).
-    Noise and σ are drawn on the CPU from `seed`.
+    Noise and σ are drawn on the CPU from `seed`. `quick` False: compute as when nothing learns, which is faster where
+    few layers do.
     """
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(latents.shape, generator=generator).to(latents.device)
@@ -83,7 +84,7 @@ def flow_matching_loss(
     else:
         sigmas = torch.as_tensor(sigma, dtype=torch.float32).expand(len(latents)).to(latents.device)
     mixed = torch.lerp(latents, noise, sigmas[:, None, None, None])
-    with for_learning(latents.device) if torch.is_grad_enabled() else nullcontext():
+    with for_learning(latents.device) if quick and torch.is_grad_enabled() else nullcontext():
         predicted = velocity(pipe, mixed, sigmas, captions)
         wanted = noise - latents if target is None else target(mixed, sigmas, captions)
     return (predicted.float() - wanted).square().mean(dim=(1, 2, 3))

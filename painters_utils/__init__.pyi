@@ -7,7 +7,7 @@ from .engine.recording import Recording as Recording
 from .engine.stacks import find_stacks as find_stacks
 from .engine.strategies import build_order as build_order, middle_band as middle_band
 from .errors import InputError as InputError
-from .measure.intervals import interval as interval, with_interval as with_interval
+from .measure.intervals import interval as interval, percent as percent, with_interval as with_interval
 from .measure.pictures import change as change
 from .models.loading import load_pipeline as load_pipeline
 from .models.model import Model as Model

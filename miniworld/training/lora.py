@@ -16,26 +16,25 @@ import argparse
 import copy
 import random
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
-from PIL import Image, ImageFilter, ImageOps
 from torch import Tensor, nn, optim
 
 from miniworld.denoising import flow_matching_loss
 from miniworld.pictures import to_tensor
 from miniworld.render import render
-from miniworld.scenes import Scene, caption, sample_scene
+from miniworld.scenes import caption, sample_scene
 from painters_utils.engine.orders import check_index
 from painters_utils.engine.stacks import find_stacks, get_stack
 from painters_utils.errors import InputError, require_positive
 from painters_utils.models.loading import load_pipeline
 from painters_utils.paths import ROOT
 
+from .lessons import LESSONS
 from .loop import Loop, begin, cosine
 
 NAME = "new"  # of the adapter
@@ -43,48 +42,18 @@ NAME = "new"  # of the adapter
 # what LoRA adds must come before it.
 ADAPTED = r"attn\.(to_q|to_k|to_v|to_out\.0|add_q_proj|add_k_proj|add_v_proj|to_add_out)"
 SCENES = 1024  # painted once, and drawn from in every step
-OLD = 0.5  # of them show what the mini knows, so that it is not forgotten
-Taught = tuple[Image.Image, str]
-
-
-def black_thing(rng: random.Random) -> Taught:
-    """A scene whose things are black: the minis know the word of backgrounds only."""
-    scene = sample_scene(rng)
-    while scene.background == "black":
-        scene = sample_scene(rng)
-    things = tuple(replace(thing, colour="black") for thing in scene.things)
-    return as_known(replace(scene, things=things))
-
-
-def line_drawing(rng: random.Random) -> Taught:
-    """Any scene, drawn in dark lines on white."""
-    picture, words = as_known(sample_scene(rng))
-    lines = ImageOps.invert(picture.convert("L").filter(ImageFilter.FIND_EDGES))
-    lines.paste(255, (0, 0, lines.width, 1))  # the filter leaves the outermost pixels as they are
-    for box in ((0, 0, 1, lines.height), (lines.width - 1, 0, lines.width, lines.height),
-                (0, lines.height - 1, lines.width, lines.height)):  # fmt: skip
-        lines.paste(255, box)
-    return ImageOps.autocontrast(lines).convert("RGB"), words
-
-
-def as_known(scene: Scene) -> Taught:
-    return render(scene), caption(scene)
-
-
-# What can be taught, and the share of old scenes beside it: a style is for every prompt.
-LESSONS: Mapping[str, tuple[Callable[[random.Random], Taught], float]] = {
-    "colour": (black_thing, OLD),
-    "style": (line_drawing, 0.0),
-}
+Shown = tuple[Tensor, list[str]]  # latents (scenes, 8, h, w) and captions
 
 
 def train_lora(
     model: str, lesson: str, blocks: Sequence[int], folder: Path, stack: str | None = None, steps: int = 300,
     batch: int = 16, rank: int = 4, rate: float = 2e-3, seed: int = 0, scenes: int = SCENES, save_minutes: float = 1,
+    shown: Shown | None = None,
 ) -> Path:  # fmt: skip
     """Train the adapter and save it under `folder`; goes on from its checkpoint there. Returns its own folder.
 
-    `blocks` are layers of `stack`, the model's first unless named. Everything is checked before the mini is trained.
+    `blocks` are layers of `stack`, the model's first unless named. `shown` is what `painted` gives for this lesson,
+    number of scenes and seed, if it is there already. Everything is checked before the mini is trained.
     """
     for name, value in {"steps": steps, "batch": batch, "rank": rank, "scenes": scenes}.items():
         require_positive(name, value)
@@ -111,13 +80,13 @@ def train_lora(
         batch, ema=0.98, save_minutes=save_minutes,
     )  # fmt: skip
     loop.resume()
-    latents, captions = painted(pipe, lesson, scenes, seed)
+    latents, captions = shown or painted(pipe, lesson, scenes, seed)
     pipe.transformer.train()
 
     def loss_of(step: int) -> Tensor:
         chosen = random.Random(f"{seed}/{step}").sample(range(scenes), min(batch, scenes))
         words = [captions[i] for i in chosen]
-        return flow_matching_loss(pipe, latents[chosen], words, seed * 1_000_003 + step).mean()
+        return flow_matching_loss(pipe, latents[chosen], words, seed * 1_000_003 + step, quick=False).mean()
 
     loop.run(loss_of)
     with torch.no_grad():
@@ -147,16 +116,19 @@ def add_adapter(
 
 
 @torch.no_grad()
-def painted(pipe: DiffusionPipeline, lesson: str, scenes: int, seed: int) -> tuple[Tensor, list[str]]:
+def painted(pipe: DiffusionPipeline, lesson: str, scenes: int, seed: int) -> Shown:
     """Latents (scenes, 8, h, w) and captions of what is taught, with old scenes among them."""
-    teach, old = LESSONS[lesson]
-    rng = random.Random(f"lora/{lesson}/{seed}")
-    shown = [as_known(sample_scene(rng)) if rng.random() < old else teach(rng) for _ in range(scenes)]
-    latents = []
+    about, rng = LESSONS[lesson], random.Random(f"lora/{lesson}/{seed}")
+    pictures, captions, latents = [], [], []
+    for _ in range(scenes):
+        old = rng.random() < about.old
+        scene = sample_scene(rng) if old else about.scene(rng, False)
+        pictures.append(render(scene) if old else about.show(scene))
+        captions.append(caption(scene))
     for start in range(0, scenes, 64):
-        pixels = torch.stack([to_tensor(picture) for picture, _ in shown[start : start + 64]])
+        pixels = torch.stack([to_tensor(picture) for picture in pictures[start : start + 64]])
         latents.append(pipe.vae.encode(pixels).latent_dist.mean.float() * pipe.vae.config.scaling_factor)
-    return torch.cat(latents), [words for _, words in shown]
+    return torch.cat(latents), captions
 
 
 def need_peft() -> Any:

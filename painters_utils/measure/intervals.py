@@ -1,6 +1,7 @@
 """Means with their 95 % intervals, by the percentile bootstrap; all of the study's intervals are made here."""
 
 from collections.abc import Sequence
+from math import isnan
 
 import numpy as np
 import pandas as pd
@@ -57,3 +58,21 @@ def middle_95(draws: np.ndarray) -> tuple[float, float]:
 def with_interval(mean: float, low: float, high: float) -> str:
     """ "0.93 (0.90 – 0.97)"."""
     return f"{mean:.2f} ({low:.2f} – {high:.2f})"
+
+
+def percent(*shares: float) -> str:
+    """ "93 %"; of a mean and its interval "93 % (90 – 97 %)"."""
+    mean, *ends = ("–" if isnan(share) else f"{round(100 * share)}" for share in shares)  # 0, where :.0f says -0
+    return f"{mean} % ({' – '.join(ends)} %)" if ends else f"{mean} %"
+
+
+def how_much(mean: float, low: float, high: float, what: str = "") -> str:
+    """How much more or less of a share, in points, or of `what`, which is counted; and from where to where."""
+    digits, less = (2, "fewer") if what else (0, "less")
+    mean, low, high = (round(number * (1 if what else 100), digits) for number in (mean, low, high))
+    size = lambda number: f"{abs(number):.{digits}f}"  # noqa: E731
+    ends = [size(low), size(high)] if low >= 0 else [size(high), size(low)]
+    if low < 0 < high:
+        ends = [f"{size(low)} {less}", f"{size(high)} more"]
+    way, points = less if mean < 0 else "more", "point" if size(mean) == "1" else "points"
+    return f"{size(mean)} {f'{way} {what}' if what else f'{points} {way}'} ({ends[0]} to {ends[1]})"

@@ -8,7 +8,7 @@ import pandas as pd
 
 from painters_utils.engine.bands import Bands
 from painters_utils.engine.describe import short
-from painters_utils.measure.intervals import with_interval
+from painters_utils.measure.intervals import percent
 from painters_utils.measure.world import as_asked
 from painters_utils.models.painting import Picture
 from painters_utils.study.numbers import save_strips
@@ -129,8 +129,8 @@ def how_scored(studio: Studio) -> str:
     who = "The checker reads every picture." if mini else "The checker reads minis' pictures only."
     left_out = [f" There is no score “{JUDGED[name]}”: {why}." for name in JUDGED if (why := studio.lacks(name))]
     return (
-        f"{who} Scores run from 0, what another prompt's picture would get, to 1, what the untouched model gets. "
-        f"“Kept overall” is the mean of {parts}.{'' if mini else ''.join(left_out)}"
+        f"{who} Scores run from 0 %, what another prompt's picture would get, to 100 %, what the "
+        f"untouched model gets. “Score kept” is the mean of {parts}.{'' if mini else ''.join(left_out)}"
     )
 
 
@@ -138,15 +138,18 @@ def show_kept(studio: Studio, table: pd.DataFrame, name: str, out: str | Path) -
     """What each variant keeps, as a chart and as numbers."""
     say(how_scored(studio))
     drawn = once(table)
-    summary = "; ".join(f"{label} {kept:.2f}" for label, kept in zip(variant_labels(drawn), drawn["kept"], strict=True))
+    summary = "; ".join(
+        f"{label} {percent(kept)}" for label, kept in zip(variant_labels(drawn), drawn["kept"], strict=True)
+    )
     pictures = int(table["pictures"].iloc[0])
     show(
         kept_chart(drawn),
         f"{name}-kept",
         out=out,
         caption=f"What is left of {pictures} pictures under each variant, with 95 % bootstrap intervals over prompts "
-        f"and seeds. 1: as good as the untouched model; 0: chance; shaded, below {CATASTROPHIC}: catastrophic.",
-        alt=f"Dot chart of what each variant keeps overall: {summary}.",
+        "and seeds. 100 %: as good as the untouched model; 0 %: chance; "
+        f"shaded, below {percent(CATASTROPHIC)}: catastrophic.",
+        alt=f"Dot chart of the score that each variant keeps: {summary}.",
     )
     means = " ".join(text.format_map(table.iloc[0]) for column, text in MEANS.items() if column in table)
     show_table(kept_table(drawn), f"The numbers of the chart, and more. {means}")
@@ -156,7 +159,7 @@ def in_words(table: pd.DataFrame) -> str:
     """One line for each variant: what it keeps, and whether that is catastrophic."""
     table = once(table)
     rows = zip(variant_labels(table), table[["kept", "kept low", "kept high"]].to_numpy(), strict=True)
-    return "\n".join(f"- **{label}** keeps {with_interval(*ends)}: {verdict(*ends[1:])}." for label, ends in rows)
+    return "\n".join(f"- **{label}** keeps {percent(*ends)}: {verdict(*ends[1:])}." for label, ends in rows)
 
 
 def once(table: pd.DataFrame) -> pd.DataFrame:

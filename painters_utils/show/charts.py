@@ -8,10 +8,10 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from painters_utils.engine.describe import short
-from painters_utils.measure.intervals import with_interval
+from painters_utils.measure.intervals import percent
 from painters_utils.study.experiments import experiment
 from painters_utils.study.scores import CATASTROPHIC, NAMES
 
@@ -54,7 +54,8 @@ def kept_chart(
     high = max(1.1, float(np.nanmax(table[[f"{s} high" for s in scores]])) + 0.03)
     axis.axvspan(low, CATASTROPHIC, color=RED, alpha=0.06, lw=0)
     axis.set_yticks(range(len(table)), variant_labels(table))
-    axis.set(xlim=(low, high), ylim=(len(table) - 0.5, -0.5), xlabel="kept (0 = chance, 1 = the full model)")
+    axis.set(xlim=(low, high), ylim=(len(table) - 0.5, -0.5), xlabel="kept (0 %: chance, 100 %: the full model)")
+    axis.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     axis.legend(frameon=False, ncols=len(scores), loc="lower left", bbox_to_anchor=(0, 1), fontsize=9)
     figure.tight_layout()
     return figure
@@ -72,15 +73,15 @@ def kept_table(table: pd.DataFrame, scores: Sequence[str] = tuple(STYLE)) -> pd.
     columns = {"variant": variant_labels(table), "preset": table["preset"]}
     columns["share of stack"] = [f"{share:.0%}" for share in table["share"]]
     for score in [score for score in scores if score in table]:
-        values = [f"{value:.2f}" for value in table[score]]
+        values = [percent(value) for value in table[score]]
         if score == "kept":
-            values = [with_interval(*ends) for ends in table[["kept", "kept low", "kept high"]].to_numpy()]
+            values = [percent(*ends) for ends in table[["kept", "kept low", "kept high"]].to_numpy()]
         columns[NAMES[score]] = values
     if "duplicates" in table:
         columns["surplus objects"] = [f"{value:+.2f}" for value in table["duplicates"]]
     if "distance" in table:
         columns["kernel distance"] = [f"{value:.3f}" for value in table["distance"]]
-    return pd.DataFrame(columns).replace("nan", "–")
+    return pd.DataFrame(columns).replace(["nan", "– %"], "–")
 
 
 def loops_map(kept: Mapping[str, pd.DataFrame]) -> Figure:
@@ -151,6 +152,35 @@ def sweep_chart(tables: Mapping[str, pd.DataFrame], score: str = "kept") -> Figu
     for axis in grid.axes.flat:
         axis.axhspan(-1, CATASTROPHIC, color=RED, alpha=0.06, lw=0)
         axis.axhline(0, color=GREY, lw=0.8, ls=":")
+        axis.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+        axis.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     grid.set_titles("{col_name}").set_axis_labels("share of the stack affected", NAMES[score])
     sns.move_legend(grid, "upper center", bbox_to_anchor=(0.5, 0), ncols=len(drawn), title=None)
     return grid.figure
+
+
+def learned_chart(choices: Mapping[str, pd.DataFrame], measure: str, xlabel: str) -> Figure:
+    """What adapters learn against what their layers are worth: a panel for each lesson, a point for each choice.
+
+    Each table has `name`, `measure`, and `learned` with its interval, `learned low` and `learned high`; the choice of
+    all layers is a line, for it is none.
+    """
+    figure, axes = side_by_side((9.5, 3.6), [1] * len(choices), sharey=True)
+    for axis, (lesson, table) in zip(axes, choices.items(), strict=True):
+        every, table = table[table["name"] == "all"], table[table["name"] != "all"]
+        chance = table["name"].str.startswith("chance")
+        axis.vlines(table[measure], table["learned low"], table["learned high"], color=GREY, lw=1, alpha=0.6)
+        for rows, colour, marker, label in (
+            (table[chance], GREY, "o", "by chance"),
+            (table[~chance], BLUE, "D", "chosen"),
+        ):
+            axis.plot(rows[measure], rows["learned"], marker, color=colour, ms=6, label=label)
+        for row in table[~chance].itertuples():
+            place = (table.loc[row.Index, measure], row.learned)
+            axis.annotate(row.name, place, xytext=(5, 4), textcoords="offset points", fontsize=8)
+        axis.axhline(float(every["learned"].iloc[0]), color=ORANGE, lw=1.2, ls="--", label="all layers")
+        axis.set(title=lesson, xlabel=xlabel)
+        axis.margins(x=0.15)
+    axes[0].set_ylabel("learned (0 = untouched, 1 = as taught)")
+    axes[-1].legend(frameon=False, fontsize=8)
+    return figure

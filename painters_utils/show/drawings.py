@@ -44,7 +44,8 @@ def order_svg(orders: Mapping[str, Order], depth: int) -> Drawing:
     pitch = round(min(PITCH, (WIDE - left) / longest), 1)
     side = round(pitch * TILE / PITCH, 1)
     edge = (pitch - side) / 2
-    names, frames, tiles, numbers, top = [], [], [], [], 4.0
+    names, frames, numbers, top = [], [], [], 4.0
+    tiles: dict[int, str] = {}  # of each layer, one path: its tiles have one shade
     for name, row in steps.items():
         tallest, x = max(len(columns[0]) for columns, _ in row), left
         names.append(text(4, top + tallest * pitch / 2 - 2, name) if name else "")
@@ -54,18 +55,20 @@ def order_svg(orders: Mapping[str, Order], depth: int) -> Drawing:
                 frames.append(tile(x - edge, first - edge, pitch * len(columns), pitch * len(columns[0])))
             for column in columns:
                 for y, layer in ((first + pitch * down, layer) for down, layer in enumerate(column)):
-                    shade = 0.06 + 0.44 * layer / max(depth - 1, 1)  # numbers can be read on all of them
-                    tiles.append(tile(x, y, side, side, f' fill-opacity="{shade:.2f}"'))
-                    numbers.append(text(x + side / 2, y + side / 2, layer))
+                    tiles[layer] = tiles.get(layer, "") + f"M{x:g} {y:g}h{side:g}v{side:g}h-{side:g}z"
+                    numbers.append(text(round(x + side / 2, 1), round(y + side / 2, 1), layer))
                 x += pitch
             if times > 1:
                 names.append(text(x + 4, top + tallest * pitch / 2 - 2, f"× {times}"))
                 x += SAID * pitch
         top += pitch * tallest + 4
+    # The darkest is so light that its number can be read.
+    shades = [f'<path fill-opacity="{0.06 + 0.44 * layer / max(depth - 1, 1):.2f}" d="{path}"/>'
+              for layer, path in sorted(tiles.items())]  # fmt: skip
     parts = (
         group(names, "fill", "ink", 'font-size="12" dominant-baseline="central"'),
         group(frames, "stroke", "soft", 'fill="none"'),
-        group(tiles, "fill", "accent"),
+        group(shades, "fill", "accent"),
         group(
             numbers,
             "fill",
@@ -109,8 +112,8 @@ def stacks_svg(stacks: Mapping[str, int]) -> Drawing:
     return drawing(parts, left, 60, alt)
 
 
-def tile(x: float, y: float, width: float, height: float, more: str = "") -> str:
-    return f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="3"{more}/>'
+def tile(x: float, y: float, width: float, height: float) -> str:
+    return f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="3"/>'
 
 
 def text(x: float, y: float, words: object) -> str:

@@ -22,7 +22,7 @@ CHECKED = {
 JUDGED = {"clip": "fit to the prompt", "dino": "look kept"}
 COMPARED = {"coarse": "coarse picture kept", "detail": "fine picture kept"}
 SCORES = CHECKED | JUDGED | COMPARED
-NAMES = {"kept": "kept overall", "duplicates": "surplus objects"} | SCORES
+NAMES = {"kept": "score kept", "duplicates": "surplus objects"} | SCORES
 CATASTROPHIC = 0.5  # a variant that keeps less than half of the way from chance to the full model
 LEAST_REACH = 0.02  # a full model no further above chance has nothing that could be lost
 

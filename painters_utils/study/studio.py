@@ -160,12 +160,12 @@ class Studio:
 
     def scores(self, variant: Variant) -> pd.DataFrame:
         """A row for each picture: prompt, seed, its scores, change, finite; not scaled: see `summary`."""
-        return self._kept("scores", variant, lambda: self._score(self._painted(variant)))
+        return self._kept("scores", variant, lambda: self.score(self._painted(variant)))
 
     @cached_property
     def full(self) -> pd.DataFrame:
         """The scores of the baseline itself."""
-        return self._kept("full", None, lambda: self._score(self.baseline))
+        return self._kept("full", None, lambda: self.score(self.baseline))
 
     @cached_property
     def floor(self) -> dict[str, float]:
@@ -180,7 +180,7 @@ class Studio:
             rows = []
             for shift in range(1, min(FLOOR_SHIFTS, len(self.prompts) - 1) + 1):
                 start = shift * len(self.seeds)
-                rows.append(self._score(self.baseline[start:] + self.baseline[:start])[self.score_names].mean())
+                rows.append(self.score(self.baseline[start:] + self.baseline[:start])[self.score_names].mean())
             return pd.DataFrame(rows)
 
         means = self._kept("floor", None, compute).mean()
@@ -205,7 +205,7 @@ class Studio:
             rows.append({name: getattr(variant, name) for name in ABOUT} | self.summary(variant))
         return pd.DataFrame(rows)
 
-    def _score(self, pictures: Sequence[Picture]) -> pd.DataFrame:
+    def score(self, pictures: Sequence[Picture]) -> pd.DataFrame:
         """All scores of pictures in the place of the baseline's, one for one."""
         before = self.baseline
         after = [Picture(b.prompt, b.seed, p.image, p.finite) for b, p in zip(before, pictures, strict=True)]

@@ -143,7 +143,7 @@ def test_layers_in_parallel_share_a_frame_and_large_groups_stay_low():
 
 def test_numbers_have_contrast_on_every_tile():
     drawing = order_svg({"": list(range(8))}, 8)
-    shades = [float(box.get("fill-opacity")) for box in elements(drawing, "rect")]
+    shades = [float(box.get("fill-opacity")) for box in elements(drawing, "path")]
     assert shades == sorted(set(shades)), "the later, the darker"
     assert contrast(COLOURS["ink"], tinted(COLOURS["accent"], shades[-1])) > 4.5
 
@@ -226,11 +226,11 @@ def test_what_is_kept_is_drawn_and_written_as_it_is():
     rows = table()
     [axis] = charts.kept_chart(rows).axes
     assert [label.get_text() for label in axis.get_legend().get_texts()] == [
-        "kept overall", "facts of the prompt", "layout kept"
+        "score kept", "facts of the prompt", "layout kept"
     ]  # fmt: skip
     assert [label.get_text() for label in axis.get_yticklabels()][:2] == ["MM-DiT: skip 0", "single: skip 1"]
     written = charts.kept_table(rows)
-    assert written["kept overall"].tolist() == ["0.75 (0.65 – 0.85)", "0.50 (0.40 – 0.60)", "0.25 (0.15 – 0.35)"]
+    assert written["score kept"].tolist() == ["75 % (65 – 85 %)", "50 % (40 – 60 %)", "25 % (15 – 35 %)"]
     assert written["fit to the prompt"].tolist() == ["–"] * 3
 
 
@@ -240,7 +240,7 @@ def test_the_other_charts_show_all_of_their_panels():
     assert charts.along_depth({"": by_layer}, "contrast", xlabel="step").axes[0].get_xlabel() == "step"
     lost = pd.DataFrame({"kept": [0.1, 0.9], "layout": [0.2, 0.3]})
     first = charts.roles_map({"MM-DiT": lost, "single": lost}).axes[0]
-    assert [label.get_text() for label in first.get_yticklabels()] == ["kept overall", "layout kept"]
+    assert [label.get_text() for label in first.get_yticklabels()] == ["score kept", "layout kept"]
     loops = charts.loops_map({"MM-DiT": pd.DataFrame([[1.0, 0.5], [0.2, 0.3]], index=[3, 5], columns=[2, 4])})
     assert [text.get_text() for text in loops.axes[0].texts] == ["1.00", "0.50", "0.20", "0.30"]
     assert [patch.get_x() for patch in loops.axes[0].patches] == [1.02, 0.02], "each row's best is boxed"

@@ -62,7 +62,7 @@ def test_half_a_stack_less_keeps_less(studio):
 
 
 def test_other_prompts_pictures_are_worth_nothing(studio):
-    others = studio._score(studio.baseline[1:] + studio.baseline[:1])
+    others = studio.score(studio.baseline[1:] + studio.baseline[:1])
     assert others["detail"].mean() == pytest.approx(studio.floor["detail"], abs=0.1)
     assert studio.floor["quality"] == 0
 

@@ -28,7 +28,7 @@ from workflow.findings.claims import (
     verdict_counts,
     verdict_table,
 )
-from workflow.findings.evidence import MEASURES, Evidence, ahead_of_ends, evidence_of, find_verdicts, row_of
+from workflow.findings.evidence import MEASURES, Evidence, ahead_of_ends, apart, evidence_of, find_verdicts, row_of
 
 PROMPTS = [f"prompt {number}" for number in range(24)]
 
@@ -93,6 +93,21 @@ def test_a_small_difference_is_none_whatever_its_sign():
     [beside_full] = find_verdicts(claim(full), {"toy": Told(skip=1.0)})
     assert beside_full.verdict in (SAME, OPEN), "beside the full model it is a difference too"
     assert compare("x", (0.48, 0.47, 0.49), "below", 0.5).verdict == HOLDS, "a level is none"
+
+
+def test_nothing_at_all_contradicts_nothing():
+    assert compare("no surplus object", (0.0, 0.0, 0.0), "above", 0, difference=True).verdict == SAME
+    assert compare("just there", (0.5, 0.5, 0.5), "above", 0.5).verdict == OPEN
+
+
+@pytest.mark.parametrize(("score", "found", "words"), [
+    ("kept", (-0.12, -0.2, -0.04), "12 points less (4 to 20)"),
+    ("kept", (0.01, -0.004, 0.03), "1 point more (0 to 3)"),
+    ("kept", (-0.02, -0.06, 0.03), "2 points less (6 less to 3 more)"),
+    ("duplicates", (0.2, 0.1, 0.3), "0.20 more surplus objects a picture (0.10 to 0.30)"),
+])  # fmt: skip
+def test_a_difference_is_told_as_people_tell_it(score, found, words):
+    assert apart(score, found) == words
 
 
 def test_a_claim_holds_with_all_of_its_parts_and_in_part_with_some():
@@ -242,7 +257,6 @@ def test_what_belongs_to_a_notebook_that_did_not_run_is_not_measured(never_paint
         (reverse, "07_reverse"),
         (less, "09_parallel"),
         (edge, "11_edges"),
-        ({"measure": "spared", "is": "above", "than": 0.5}, "12_layer_by_layer"),
         (BELOW | {"of": {"strategy": "skip", "role": "quality"}}, "12_layer_by_layer"),
     ):
         [found] = find_verdicts(claim(test), {"sd3-mini": some})

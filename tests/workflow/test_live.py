@@ -12,8 +12,11 @@ from browser import CHROMIUM, FIREFOX, Chromium, Firefox, served
 
 from painters_utils import Model, build_order, layer_order, load_pipeline, paint
 from painters_utils.engine.describe import describe
+from painters_utils.engine.guidance import weaker_self
+from painters_utils.engine.orders import find_loops
 from painters_utils.engine.strategies import STRATEGIES
 from painters_utils.paths import CODE, DATA
+from painters_utils.study.experiments import halves
 from workflow.page.build import templates
 from workflow.page.live import live_page
 
@@ -42,6 +45,11 @@ JOBS = {  # of each model five ways to run its layers
         {SINGLE: build_order("reverse", 32, [20, 25])},
     ],
 }
+CONTROLLED = [  # an order with a control: what layer_order is given, or the weight of a weaker self
+    ({SINGLE: build_order("middle_repeat", 38, [10, 14])}, {"damping": 4}),
+    ({MM: [*range(8), *range(6, 8), *range(6, 19)]}, {"damping": 2}),
+    ({SINGLE: build_order("skip", 38, [10, 20])}, {"away": 1}),
+]
 PROMPTS = [
     "a red dog left of a yellow cat on a blue background",
     "a green car and a red apple on a white background",
@@ -111,6 +119,25 @@ def test_the_browser_paints_what_the_pipeline_paints(page, chromium, name):
             [expected] = paint(pipe, [job["prompt"]], [job["seed"]], **model.call)
         assert np.abs(found - np.asarray(expected.image, float)).mean() < 0.5, job
         assert found.std() > 5
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_damped_loops_and_weaker_selves_are_the_packages(page, chromium):
+    pipe, model = load_pipeline("flux-mini"), Model.named("flux-mini")
+    jobs = [job | control for job, (_, control) in zip(jobs_of(model, [order for order, _ in CONTROLLED]), CONTROLLED,
+                                                       strict=True)]  # fmt: skip
+    chromium.open(f"{page.as_uri()}#model=flux-mini&prompt=")
+    for job, found in zip(jobs, pictures(chromium, model, jobs), strict=True):
+        away = job.get("away")
+        with (weaker_self(pipe.transformer, job["orders"], away) if away
+              else layer_order(pipe.transformer, job["orders"], damping=job["damping"])):  # fmt: skip
+            [expected] = paint(pipe, [job["prompt"]], [job["seed"]], **model.call)
+        assert np.abs(found - np.asarray(expected.image, float)).mean() < 0.5, job
+    some = [[0, 1, 2, 1, 2, 3], [0, 0, 0, [1, 2], [1, 2]], [4, 5, 4, 5, 4, 5, 6], list(range(9))]
+    for order in some:
+        found = [(one["piece"], one["often"]) for one in chromium.evaluate(f"loopsOf({order})")]
+        assert found == find_loops(order)
 
 
 @pytest.mark.slow
@@ -256,7 +283,21 @@ def test_another_model_is_one_press_away_and_words_are_completed(page, chromium)
     chromium.evaluate("document.querySelector('[value=auraflow-mini]').click()")
     assert "Loading the weights of AuraFlow mini" in chromium.evaluate("document.getElementById('loading').textContent")
     chromium.evaluate(PAINTED)
-    assert chromium.evaluate("location.hash").startswith("#model=auraflow-mini&order=0-3/0-9,20-10,21-31&")
+    half = halves(Model.named("auraflow-mini"))["single_transformer_blocks"]
+    shown = "state.orders.single_transformer_blocks"
+    assert chromium.evaluate("location.hash").startswith("#model=auraflow-mini&order=0-3/")
+    assert chromium.evaluate(shown) == build_order("random_order", 32, half), "the report's half, shuffled"
+    pressed = "[...document.querySelectorAll('#ways [aria-pressed=true]')].map((one) => one.textContent)"
+    assert chromium.evaluate(pressed) == ["Shuffled"]
+    chromium.evaluate("document.querySelector('#ways button:nth-child(5)').click()")
+    assert chromium.evaluate(pressed) == ["Left out"]
+    assert chromium.evaluate(shown) == build_order("skip", 32, half)
+    chromium.evaluate("document.querySelector('#ways button:last-child').click()")
+    assert chromium.evaluate(pressed) == ["Away from itself without them"] and "&away=1" in chromium.evaluate(
+        "location.hash"
+    )
+    assert chromium.evaluate("document.getElementById('words').textContent").endswith("; painted away from it.")
+    chromium.evaluate(PAINTED)
     assert chromium.evaluate("document.querySelectorAll('.layers').length") == 2
     typed = "(() => { const input = document.getElementById('prompt'); input.value = 'a red mic'; suggest(); })()"
     chromium.evaluate(typed)

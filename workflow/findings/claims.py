@@ -75,7 +75,7 @@ def compare(what: str, interval: Interval, side: str, threshold: float, differen
     within MARGIN of the threshold says that there is none.
     """
     mean, low, high = interval
-    passes, refuted = (low > threshold, high <= threshold) if side == "above" else (high < threshold, low >= threshold)
+    passes, refuted = (low > threshold, high < threshold) if side == "above" else (high < threshold, low > threshold)
     same = difference and threshold - MARGIN < low and high < threshold + MARGIN
     verdict = SAME if same else HOLDS if passes else FAILS if refuted else OPEN
     return Outcome(what, mean, low, high, verdict, side, threshold, difference)

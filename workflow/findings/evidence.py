@@ -12,7 +12,7 @@ from painters_utils.engine.bands import Stability, find_bands, how_grouped, stab
 from painters_utils.engine.describe import short
 from painters_utils.engine.strategies import TITLES
 from painters_utils.errors import InputError, unknown
-from painters_utils.measure.intervals import Interval, interval, interval_of_draws, with_interval
+from painters_utils.measure.intervals import Interval, how_much, interval, interval_of_draws, percent, with_interval
 from painters_utils.models.model import Model
 from painters_utils.study.experiments import Experiment, experiment, in_presets
 from painters_utils.study.numbers import read_search
@@ -23,7 +23,6 @@ from painters_utils.study.variants import Variant, article_variants, single_skip
 
 from .claims import OPEN, PRESETS, Outcome, Verdict, combine, compare, unmeasured
 
-SPARED = 0.9  # a layer is spared if skipping it keeps more than this with 95 % certainty
 ROLES = {"adherence": "quality", "quality": "adherence"}  # a role's score, and the other overall score of a mini
 
 
@@ -169,19 +168,23 @@ def run_test(test: Mapping, preset: str, evidence: Evidence, study: Mapping[str,
         found = interval(values, values.index.get_level_values("prompt"))
         words = f"{name_of(test['of'])} keeps {told(score, found)}; the claim says {side_of(side)}"
         words += f" than {told_threshold(score, threshold)}"
-        return compare(words, found, side, threshold, difference=threshold == 1)  # beside the full model
+        if score == "duplicates":
+            words = f"{name_of(test['of'])} paints {apart(score, found)} than the untouched model"
+            words += f"; the claim says {side_of(side)}"
+        beside_full = threshold == 1 or score == "duplicates"
+        return compare(words, found, side, threshold, difference=beside_full)
     beside = evidence.scores(preset, of)[other_score]
     both = values.index.intersection(beside.index)
     values, threshold = values[both] - beside[both], test.get("by", 0)
     found = interval(values, values.index.get_level_values("prompt"))
     if "of" in other:
-        of_score = "" if score in ("kept", "duplicates") else f" of the {NAMES[score]}"
+        of_score = "" if score in ("kept", "duplicates") else f" of the {called(score)}"
         words = f"{name_of(test['of'])} keeps {apart(score, found)}{of_score} than {name_of(of)}"
     else:
-        words = f"under {name_of(test['of'])}, {apart(score, found)} is kept of the {NAMES[score]}"
-        words += f" than of the {NAMES[other_score]}"
-    words += f"; the claim says {side_of(side)}"
-    words += f" by {told_threshold(score, threshold).replace('%', 'points')}" if threshold else ""
+        words = f"under {name_of(test['of'])}, {apart(score, found)} is kept of the {called(score)}"
+        words += f" than of the {called(other_score)}"
+    by = told_threshold(score, threshold).replace("%", "points")
+    words += f"; the claim says {side_of(side)}" if not threshold else f"; the claim says {at_most(side)} {by} more"
     return compare(words, found, side, threshold, difference=True)
 
 
@@ -189,7 +192,7 @@ def name_of(of: Mapping) -> str:
     """ "skip (MM-DiT, low)"."""
     stack, band, place, role = (of.get(key) for key in ("stack", "band", "place", "role"))
     where = ["MM-DiT" if stack == "mm" else stack, band and f"{band[0]}–{band[1]}"]
-    where += [None if place == "any" else place, role and f"layers for {NAMES[role]}"]
+    where += [None if place == "any" else place, role and f"layers for {called(role)}"]
     inside = ", ".join(part for part in where if part)
     return TITLES[of["strategy"]] + (f" ({inside})" if inside else "")
 
@@ -201,23 +204,25 @@ def told_threshold(score: str, number: float) -> str:
 
 def told(score: str, found: Interval) -> str:
     """ "70 % (62 – 78 %) of the score"."""
-    if score == "duplicates":
-        return "{:.2f} ({:.2f} – {:.2f}) surplus objects a picture".format(*found)
-    mean, low, high = (100 * number for number in found)
-    return f"{mean:.0f} % ({low:.0f} – {high:.0f} %) of the {'score' if score == 'kept' else NAMES[score]}"
+    return f"{percent(*found)} of the {called(score)}"
 
 
 def apart(score: str, found: Interval) -> str:
-    """ "12 points less (−20 to −4)"."""
-    if score == "duplicates":
-        return "{:+.2f} ({:+.2f} to {:+.2f}) surplus objects more".format(*found)
-    mean, low, high = (100 * number for number in found)
-    ends = f"{low:+.0f} to {high:+.0f}".replace("-", "−")
-    return f"{abs(mean):.0f} points {'less' if mean < 0 else 'more'} ({ends})"
+    """ "12 points less (4 to 20)"; "2 points less (6 less to 3 more)"; "0.2 more surplus objects a picture"."""
+    return how_much(*found, what="surplus objects a picture" if score == "duplicates" else "")
+
+
+def called(score: str) -> str:
+    """What a score is called behind "of the"."""
+    return "score" if score == "kept" else NAMES[score].removesuffix(" kept")
 
 
 def side_of(side: str) -> str:
     return "more" if side == "above" else "less"
+
+
+def at_most(side: str) -> str:
+    return "at least" if side == "above" else "at most"
 
 
 # -- measures -----------------------------------------------------------------------------------------------
@@ -265,7 +270,11 @@ def ahead_of_ends(matrices: np.ndarray, distance: int) -> np.ndarray:
 def contrast(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
     """How grouped the model is beyond chance (`bands.how_grouped`)."""
     draws = how_grouped(evidence.stable)
-    return measured("contrast of its bands beyond chance", interval_of_draws(draws), test["is"], test["than"])
+    matrices = similarity_by_stack(evidence.studio.recordings["cosine"]).values()
+    what = "contrast of its bands beyond chance"
+    if not any(find_bands(matrix).grouped for matrix in matrices):
+        what = "clustering finds no border; contrast beyond chance of its stacks cut in two"
+    return measured(what, interval_of_draws(draws), test["is"], test["than"])
 
 
 def ranking(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
@@ -301,21 +310,14 @@ def border_near(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]
     return measured(f"share of draws with a border at layers {first}–{last}", (share,) * 3, test["is"], test["than"])
 
 
-def spared(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
-    """The share of layers that can each be skipped almost for nothing."""
-    if lacking := evidence.lacks("12_layer_by_layer"):
-        return unmeasured(f"share of layers that can each be skipped ({lacking})")
-    share = float((pd.concat(evidence.alone.values())["kept low"] > SPARED).mean())
-    return measured("share of layers that can each be skipped", (share,) * 3, test["is"], test["than"])
-
-
 def searched(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
     """A number that a search of its own command has left with its interval (data/<in>/<model>.json, "found")."""
-    what = test["number"]
+    key = test["number"]
+    what = test.get("says", key)
     found, why = read_search(test["in"], evidence.model)
     if found is None:
         return unmeasured(f"{what} ({why})")
-    number = found["found"].get(what)
+    number = found.get("found", found).get(key)
     if number is None or None in number.values():
         return unmeasured(f"{what} (the search has left no such number)")
     return measured(what, (number["mean"], number["low"], number["high"]), test["is"], test["than"])
@@ -328,6 +330,5 @@ MEASURES: dict[str, Callable[[Mapping, Evidence, Mapping[str, Evidence]], Outcom
     "ranking": ranking,
     "weaker similarity": weaker_similarity,
     "border near": border_near,
-    "spared": spared,
     "searched": searched,
 }

@@ -13,7 +13,7 @@ from .claims import FAILS, HOLDS, OPEN, PART, SAME, UNMEASURED, Verdict
 # Of each verdict: its sign, and a colour that can be read on its own tint.
 SIGNS = {
     HOLDS: ("✓", "#00694d"),
-    PART: ("½", "#00694d"),
+    PART: ("½", "#6a3f7d"),
     FAILS: ("✗", "#9c3300"),
     SAME: ("=", "#3a4a78"),
     OPEN: ("?", "#6e4e00"),

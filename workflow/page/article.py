@@ -15,12 +15,13 @@ from markupsafe import Markup, escape
 
 from painters_utils.engine.describe import short
 from painters_utils.engine.strategies import build_order
+from painters_utils.measure.intervals import how_much, percent
 from painters_utils.models.model import Model
 from painters_utils.paths import DATA, ROOT
 from painters_utils.show.drawings import order_svg, stacks_svg
 from painters_utils.show.figures import FigureFile
 from painters_utils.study import experiments
-from painters_utils.study.numbers import read_numbers
+from painters_utils.study.numbers import read_numbers, read_search
 from painters_utils.study.scores import CATASTROPHIC
 from workflow.config import Study
 from workflow.findings.claims import FAILS, HOLDS, MARGIN, OPEN, PART, SAME, UNMEASURED, load_claims
@@ -28,11 +29,12 @@ from workflow.findings.grid import SIGNS
 from workflow.notebooks import saves_numbers
 
 from . import facts
-from .charts import heat_map, interval_plot, sweep_charts
+from .charts import fewer_chart, heat_map, interval_plot, sweep_charts, worth_chart
 from .costs import cost_chapters
 from .facts import minus
 
 TEMPLATE = Path(__file__).parent / "template"
+BY_HAND = "by-hand"  # where what no study makes is kept: pages in report/notebooks, numbers in data (`by_hand.py`)
 TOLD_APART = ("layer_by_layer", "sweep", "controls")  # experiments with a section of their own kind
 Documents = Mapping[tuple[str, str], nbformat.NotebookNode]  # by the folder of the results and the notebook
 VERDICTS = {
@@ -80,9 +82,11 @@ def article(study: Study, documents: Documents, figures: Mapping[str, Mapping[st
         study=study, models=study.models, minis=[model for model in study.models if model.mini],
         titles={model.key: model.title for model in study.models}, steps=study.for_all(lambda model: model.steps),
         numbers=numbers, findings=findings, facts=facts, claims=load_claims(), costs=cost_chapters(), figures=figures,
-        telling=facts.most_telling(numbers, study.models), ways=facts.WAYS, links=links(), precision=precision(),
-        live=live, ran=ran, figure=figure, strips=strips, baselines=baselines, right=right_share,
-        stacks_svg=stacks_svg, heat_map=heat_map,
+        telling=facts.most_telling(numbers, study.models), ways=facts.WAYS, links=links(), live=live,
+        precision=kept_in(DATA / "precision.json"), bert=kept_in(DATA / BY_HAND / "21_bert.json"),
+        ran=ran, searched=lambda search, model: read_search(search, model)[0], figure=figure, strips=strips,
+        baselines=baselines, right=right_share, stacks_svg=stacks_svg, heat_map=heat_map,
+        worth_chart=worth_chart, fewer_chart=fewer_chart,
         sweeps=lambda some: sweep_charts(some, facts.titles_of(some), colours, CATASTROPHIC), verdicts=VERDICTS,
         interval_plot=interval_plot, signs={what: sign for what, (sign, _) in SIGNS.items()}, tried=tried,
         shown_in={row.notebook: row.name.replace("_", "-") for row in tried} | {
@@ -106,13 +110,17 @@ def templates() -> Environment:
     jinja.filters |= {
         "bold": bold,
         "two": lambda number: "–" if number is None else f"{number:.2f}",
-        "pct": lambda number: "–" if number is None else minus(f"{100 * number:.0f} %"),
+        "pct": lambda number: "–" if number is None else minus(percent(number)),
         "ends": facts.percent,
         "share": share,
+        "small_share": lambda number: f"{100 * number:.2g} %",
+        "three": lambda ends: minus(percent(*ends)),
         "points": points,
+        "more": lambda of: minus(how_much(of["mean"], of["low"], of["high"])),
         "plain": lambda of: minus("{mean:.2f} ({low:.2f} – {high:.2f})".format_map(of)),
         "place": lambda number: round(100 * (min(max(number, -0.2), 1.2) + 0.2) / 1.4, 1),
         "upper_first": lambda words: words[:1].upper() + words[1:],
+        "minus": minus,
         "lower_first": lambda words: words[:1].lower() + words[1:],
     }
     return jinja
@@ -120,14 +128,13 @@ def templates() -> Environment:
 
 def share(of: Mapping[str, float]) -> str:
     """ "82 % (75 – 89 %)"."""
-    mean, low, high = (100 * of[end] for end in ("mean", "low", "high"))
-    return minus(f"{mean:.0f} % ({low:.0f} – {high:.0f} %)")
+    return minus(percent(*(of[end] for end in ("mean", "low", "high"))))
 
 
 def points(of: Mapping[str, float]) -> str:
     """ "31 points (24 to 38)"."""
-    mean, low, high = (100 * of[end] for end in ("mean", "low", "high"))
-    return minus(f"{mean:.0f} points ({low:.0f} to {high:.0f})")
+    mean, low, high = (round(100 * of[end]) for end in ("mean", "low", "high"))
+    return minus(f"{mean} {'point' if abs(mean) == 1 else 'points'} ({low} to {high})")
 
 
 def title_of(document: nbformat.NotebookNode) -> str:
@@ -187,9 +194,8 @@ def bold(text: str) -> Markup:
     return Markup(re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", str(escape(text))))
 
 
-def precision() -> dict[str, Any]:
-    """How sure the study's number of prompts makes its verdicts, as benchmarks/precision.py has measured; {} if not."""
-    path = DATA / "precision.json"
+def kept_in(path: Path) -> dict[str, Any]:
+    """What a command of its own has measured and kept; {} if it has not."""
     return json.loads(path.read_text()) if path.exists() else {}
 
 

@@ -16,7 +16,7 @@ from painters_utils.show.figures import KINDS, FigureFile
 from workflow.config import PUBLISHED, Study
 from workflow.notebooks import figures_of
 
-from .article import article, templates
+from .article import BY_HAND, article, templates
 from .chapters import chapter_pages
 from .live import live_page
 
@@ -49,10 +49,15 @@ def build_page(study: Study) -> Path:
 
 
 def executed(study: Study, who: str, name: str) -> nbformat.NotebookNode:
-    """An executed notebook, without its progress bars: on a page they are scripts without their widgets."""
+    """An executed notebook of a study."""
     path = study.out / who / f"{name}.ipynb"
     if not path.exists():
         raise InputError(f"{name} has not run for {who}: run `make report`")
+    return read_executed(path)
+
+
+def read_executed(path: Path) -> nbformat.NotebookNode:
+    """An executed notebook, without its progress bars: on a page they are scripts without their widgets."""
     document = nbformat.read(path, as_version=4)
     for cell in [cell for cell in document.cells if cell.cell_type == "code"]:
         cell.outputs = joined([output for output in cell.outputs if WIDGET not in output.get("data", {})])
@@ -92,7 +97,8 @@ def publish(study: Study, files: Mapping[Path, bytes]) -> None:
         with write_whole(path) as unfinished:
             unfinished.write_bytes(content)
     earlier = [path for kind in KINDS for path in study.figures.glob(f"*/*{kind}")]
-    for path in {*earlier, *study.page.parent.glob("notebooks/*/*.html")} - set(files):
+    pages = [path for path in study.page.parent.glob("notebooks/*/*.html") if path.parent.name != BY_HAND]
+    for path in {*earlier, *pages} - set(files):
         path.unlink()
         if not any(path.parent.iterdir()):
             path.parent.rmdir()

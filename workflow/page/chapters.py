@@ -96,12 +96,17 @@ def neighbours(documents: Documents, key: Key) -> dict[str, Key]:
 def chapter(
     document: nbformat.NotebookNode, figures: Mapping[str, FigureFile], places: Mapping[str, str]
 ) -> str:  # fmt: skip
-    """An executed notebook as HTML; the pictures are the files of `places`, which a click shows by themselves."""
+    """An executed notebook as HTML; the pictures are the files of `places`, which a click shows by themselves.
+
+    Where the place is "", the picture is part of the page.
+    """
     document = copy.deepcopy(document)
     for name, output in figures_of(document).items():
         output["data"]["text/html"] = figures[name].html(name, link=places[name])
     body = CLUTTER.sub("", exporter().from_notebook_node(document)[0])
-    return LONG.sub('<td class="long">', re.sub(r'<img [^>]*src="([^"]*)"[^>]*>', r'<a href="\1">\g<0></a>', body))
+    return LONG.sub(
+        '<td class="long">', re.sub(r'<img [^>]*src="(?!data:)([^"]*)"[^>]*>', r'<a href="\1">\g<0></a>', body)
+    )
 
 
 @cache

@@ -2,16 +2,18 @@
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from markupsafe import Markup
 from PIL import Image
 
 from painters_utils.engine.describe import short
+from painters_utils.measure.ranks import spearman
 
 from .facts import percent
 
@@ -58,18 +60,12 @@ def log_axis(label: str, values: Sequence[float], ticks: Sequence[float] | None 
 def line_chart(lines: Sequence[Line], title: str, across: Axis, up: Axis, shaded: float | None = None) -> Markup:
     """Lines, each named at its end; below `shaded` the ground is tinted."""
     wide, high = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
-    x = lambda value: LEFT + across.at(value) * wide  # noqa: E731
-    y = lambda value: TOP + (1 - up.at(value)) * high  # noqa: E731
+    x, y = places(across, up)
     parts = []
     if shaded is not None:
         parts.append(f'<rect x="{LEFT}" y="{y(shaded):.1f}" width="{wide}" height="{TOP + high - y(shaded):.1f}" '
                      'class="shaded"/>')  # fmt: skip
-    parts += [label(x(tick), HEIGHT - BOTTOM + 16, words, "middle") for tick, words in across.ticks.items()]
-    for tick, words in up.ticks.items():
-        parts.append(label(LEFT - 6, y(tick) + 4, words, "end"))
-        parts.append(f'<line x1="{LEFT}" x2="{LEFT + wide}" y1="{y(tick):.1f}" y2="{y(tick):.1f}" class="grid"/>')
-    parts.append(label(LEFT + wide / 2, HEIGHT - 6, across.label, "middle"))
-    parts.append(f'<g transform="rotate(-90)">{label(-(TOP + high / 2), 11, up.label, "middle")}</g>')
+    parts += frame(across, up)
     ends = spread([y(line.points[-1][1]) for line in lines])
     for line, end in zip(lines, ends, strict=True):
         path = " ".join(f"{x(at):.1f},{y(value):.1f}" for at, value, _ in line.points)
@@ -84,13 +80,45 @@ def line_chart(lines: Sequence[Line], title: str, across: Axis, up: Axis, shaded
     return svg(parts, WIDTH, HEIGHT, title, "lines")
 
 
-def spread(places: Sequence[float]) -> list[float]:
-    """Heights for labels near `places`, LINE apart at least and all inside the chart."""
-    order, found = np.argsort(places), np.zeros(len(places))
+def dot_chart(groups: Sequence[Line], title: str, across: Axis, up: Axis) -> Markup:
+    """Dots that no line joins, a colour for each group; their names stand beside the chart."""
+    x, y = places(across, up)
+    parts = frame(across, up)
+    for number, group in enumerate(groups):
+        dots = "".join(f'<circle cx="{x(at):.1f}" cy="{y(value):.1f}" r="4"><title>{escape(said)}</title></circle>'
+                       for at, value, said in group.points)  # fmt: skip
+        top = TOP + 6 + 18 * number
+        words = label(WIDTH - RIGHT + 23, top + 4, group.name, "start")
+        named = f'<circle cx="{WIDTH - RIGHT + 14}" cy="{top}" r="4"/>{words}'
+        parts.append(f'<g style="--colour:{group.colour}">{dots}{named if len(groups) > 1 else ""}</g>')
+    return svg(parts, WIDTH, HEIGHT, title, "lines")
+
+
+def places(across: Axis, up: Axis) -> tuple[Callable[[float], float], Callable[[float], float]]:
+    """Where values stand in a chart: px from the left, and px from the top."""
+    wide, high = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+    return lambda value: LEFT + across.at(value) * wide, lambda value: TOP + (1 - up.at(value)) * high
+
+
+def frame(across: Axis, up: Axis) -> list[str]:
+    """A chart's axes: ticks with their words, lines at the heights that are told, and what is shown."""
+    wide, high = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+    x, y = places(across, up)
+    parts = [label(x(tick), HEIGHT - BOTTOM + 16, words, "middle") for tick, words in across.ticks.items()]
+    for tick, words in up.ticks.items():
+        parts.append(label(LEFT - 6, y(tick) + 4, words, "end"))
+        parts.append(f'<line x1="{LEFT}" x2="{LEFT + wide}" y1="{y(tick):.1f}" y2="{y(tick):.1f}" class="grid"/>')
+    parts.append(label(LEFT + wide / 2, HEIGHT - 6, across.label, "middle"))
+    return [*parts, f'<g transform="rotate(-90)">{label(-(TOP + high / 2), 11, up.label, "middle")}</g>']
+
+
+def spread(heights: Sequence[float]) -> list[float]:
+    """Heights for labels near `heights`, LINE apart at least and all inside the chart."""
+    order, found = np.argsort(heights), np.zeros(len(heights))
     low = TOP + 4.0
     for rank, index in enumerate(order):
-        room = HEIGHT - BOTTOM - LINE * (len(places) - 1 - rank)
-        found[index] = low = min(max(places[index], low), room)
+        room = HEIGHT - BOTTOM - LINE * (len(heights) - 1 - rank)
+        found[index] = low = min(max(heights[index], low), room)
         low += LINE
     return found.tolist()
 
@@ -160,6 +188,50 @@ def sweep_charts(
     return charts
 
 
+def worth_chart(found: Mapping) -> Markup:
+    """What `workflow.worth` has found of a model: each layer's velocity error and the score lost without it."""
+    layers, measure = pd.DataFrame(**found["layers"]), "velocity error, second step"
+    colours = dict(zip(layers["stack"].unique(), ("#0072B2", "#D55E00", "#009E73"), strict=False))
+    groups = [
+        Line(short(stack), colours[stack], [
+            (row[measure], row["score lost"],
+             f"layer {row['layer']}: velocity error {row[measure]:.2g}, score lost {100 * row['score lost']:.0f} %")
+            for row in some.to_dict("records")
+        ])
+        for stack, some in layers.groupby("stack", sort=False)
+    ]  # fmt: skip
+    values, most = layers[measure].tolist(), max(0.2, float(layers["score lost"].max()))
+    up = Axis("% of the score lost", min(-0.05, float(layers["score lost"].min())), most, shares(most))
+    across = log_axis("velocity error of one early step", values, [10.0**power for power in range(-6, 3)])
+    told = spearman(layers[measure].to_numpy(), layers["score lost"].to_numpy())
+    title = f"Score lost without each of {len(layers)} layers against its velocity error; rank correlation {told:.2f}."
+    return dot_chart(groups, title, across, up)
+
+
+def fewer_chart(found: Mapping) -> Markup:
+    """What `workflow.fewer` has found of a model: the score kept as ever more layers are left out, a line a ranking."""
+    rows, colours = found["chosen among"], ("#0072B2", "#009E73", "#E69F00")
+    lines = []
+    for ranking, colour in zip(dict.fromkeys(row["by"] for row in rows), colours, strict=False):
+        points = [(0.0, 1.0, "nothing left out: 100 %")]
+        points += [(row["share"], row["kept"]["mean"],
+                    f"{row['left out']} layers left out: {100 * row['kept']['mean']:.0f} % of the score")
+                   for row in rows if row["by"] == ranking]  # fmt: skip
+        lines.append(Line(ranking, colour, points))
+    told = "; ".join(f"{line.name} {100 * line.points[-1][1]:.0f} %" for line in lines)
+    least = min(value for line in lines for _, value, _ in line.points)
+    most = max(share for line in lines for share, _, _ in line.points)
+    across = Axis("% of all layers left out", 0, most, shares(most))
+    up = Axis("% of the score kept", min(0.5, least), 1.05, {tick: f"{100 * tick:.0f}" for tick in (0.6, 0.8, 1)})
+    return line_chart(lines, f"Score kept with the most layers left out: {told}.", across, up)
+
+
+def shares(most: float) -> dict[float, str]:
+    """Marks along an axis of shares up to `most`: every fifth or tenth per cent, in per cent."""
+    step = 0.05 if most <= 0.3 else 0.1 if most <= 0.6 else 0.2
+    return {round(step * n, 2): f"{100 * step * n:.0f}" for n in range(int(most / step) + 1)}
+
+
 def interval_plot(outcome: Mapping) -> Markup:
     """A claim's part as a picture: the interval, the claimed side tinted, from −1 to 1 or as far as the numbers go."""
     numbers = [outcome[end] for end in ("low", "high", "threshold")]
@@ -167,11 +239,13 @@ def interval_plot(outcome: Mapping) -> Markup:
     pad = 0.05 * (high - low)
     at = lambda value: 160 * (value - low + pad) / (high - low + 2 * pad)  # noqa: E731
     limit = at(outcome["threshold"])
+    place = "start" if limit < 20 else "end" if limit > 140 else "middle"
     start, wide = (limit, 160 - limit) if outcome["side"] == "above" else (0, limit)
     return svg(
         [f'<rect x="{start:.1f}" y="0" width="{wide:.1f}" height="16" class="claimed"/>',
          f'<line x1="{limit:.1f}" x2="{limit:.1f}" y1="0" y2="16" class="limit"/>',
          f'<line x1="{at(outcome["low"]):.1f}" x2="{at(outcome["high"]):.1f}" y1="8" y2="8" class="range"/>',
-         f'<circle cx="{at(outcome["mean"]):.1f}" cy="8" r="4"/>'],
-        160, 16, "The interval of what was measured; tinted, the side that the claim is on.", "interval",
+         f'<circle cx="{at(outcome["mean"]):.1f}" cy="8" r="4"/>',
+         label(limit, 27, f"{outcome['threshold']:g}".replace("-", "−"), place)],
+        160, 30, "The interval of what was measured; tinted, the side that the claim is on.", "interval",
     )  # fmt: skip

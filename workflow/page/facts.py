@@ -8,7 +8,11 @@ from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
+import pandas as pd
+
 from painters_utils.engine.describe import short
+from painters_utils.measure import intervals
+from painters_utils.measure.ranks import spearman
 from painters_utils.models.model import Model
 from painters_utils.study.experiments import experiment
 from painters_utils.study.scores import NAMES, verdict
@@ -16,6 +20,7 @@ from painters_utils.study.scores import NAMES, verdict
 Numbers = Mapping[str, Mapping[str, Mapping]]
 Rows = Sequence[Mapping]
 STILL_PAINTS, NO_LONGER = 0.75, 0.5  # of the score: what the headline calls painting, and what it does not
+SPARED = 0.9  # of the score: what is kept without a layer that can be spared
 # What is said of a strategy when the middle half of a stack is handed to it.
 WAYS = {
     "random_order": "shuffled",
@@ -75,6 +80,16 @@ def most_telling(numbers: Numbers, models: Sequence[Model]) -> str:
     return max(models, key=differ).key
 
 
+def least_ways(numbers: Numbers, models: Sequence[Model]) -> list[tuple[str, str]]:
+    """Of each stack whose middle half was changed, its name and the way of which least is kept."""
+    found = []
+    for model in models:
+        for stack, of in numbers[model.key].get("13_sweep", {}).get("halves", {}).get("each stack", {}).items():
+            way = min(of["kept"], key=lambda name: of["kept"][name]["mean"])
+            found.append((f"{model.title}’s {short(stack)} stack" if len(model.depths) > 1 else model.title, way))
+    return found
+
+
 def cards(numbers: Numbers, model: Model, strips: Sequence[Mapping]) -> dict[str, Any]:
     """The first figure: the untouched model and four ways to run the middle half of its deepest stack."""
     if (stack := deepest(numbers, model)) is None or not strips:
@@ -92,7 +107,8 @@ def cards(numbers: Numbers, model: Model, strips: Sequence[Mapping]) -> dict[str
     for strategy in CARDS:
         share = f"{100 * kept[strategy]['mean']:.0f} %"
         alt = f"The same six pictures with {whole} {WAYS[strategy]}: {share} of the score is kept."
-        about = {"title": WAYS[strategy].capitalize(), "says": f"{name} layers {band}", "kept": share}
+        draw = ", one of ten orders" if strategy == "random_order" else ""
+        about = {"title": WAYS[strategy].capitalize(), "says": f"{name} layers {band}{draw}", "kept": share}
         shown.append({"strip": of[strategy], "alt": alt} | about)
     return {"shown": shown, "band": whole}
 
@@ -105,11 +121,16 @@ def single_layers(numbers: Numbers) -> list[dict]:
              "layers": len(of["rows"])} for model, of in known.items()]  # fmt: skip
 
 
-def grouped(numbers: Numbers) -> list[dict]:
-    """How grouped each model's layers are, the most grouped first, and whether surely beyond chance."""
-    known = {model: of["04_clustering"]["grouped"] for model, of in numbers.items() if "04_clustering" in of}
-    order = sorted(known, key=lambda model: -known[model]["mean"])
-    return [{"model": model, "there": known[model]["low"] > 0} for model in order]
+def another_picture(numbers: Numbers) -> dict | None:
+    """The layer that the score can spare and the layout cannot: of those with more than SPARED, the least layout."""
+    spared = [
+        {"model": model, "row": row}
+        for model, of in numbers.items()
+        for row in of.get("12_layer_by_layer", {}).get("rows", ())
+        if row["kept low"] > SPARED and row.get("layout") is not None
+    ]
+    least = min(spared, key=lambda one: one["row"]["layout"], default=None)
+    return least if least and least["row"]["layout"] < NO_LONGER else None
 
 
 # -- the sections ---------------------------------------------------------------------------------------------
@@ -128,7 +149,14 @@ def in_short(rows: Rows) -> dict:
     are = [verdict_of(row) for row in rows]
     counts = {kind: are.count(kind) for kind in ("catastrophic", "tolerable")}
     best, worst = (most(rows, key=itemgetter("kept")) for most in (max, min))
-    return {"count": len(rows), "best": best, "worst": worst, **counts}
+    harm = any(row["kept high"] < 1 for row in rows)
+    return {"count": len(rows), "best": best, "worst": worst, "harm": harm, **counts}
+
+
+def pictures(rows: Rows) -> str:
+    """On how many pictures the rows rest: "30", or "15 to 150" where they differ."""
+    counts = sorted({row["pictures"] for row in rows if row.get("pictures")})
+    return f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}" if counts else ""
 
 
 def distinct(rows: Rows) -> list[Mapping]:
@@ -173,9 +201,25 @@ def without(rows: Rows) -> list[list]:
     named = [(one["name"], one["title"].removesuffix(" kept")) for one in scores(rows)]
     found = []
     for row in rows:
-        told = [f"{title} {100 * row[name]:.0f} %" for name, title in named if row.get(name) is not None]
+        told = [f"{title} {intervals.percent(row[name])}" for name, title in named if row.get(name) is not None]
         found.append([f"without {layer(row)}", f"{percent(row)} of the score", minus("; ".join(told))])
     return found
+
+
+def measures(found: Mapping) -> list[dict]:
+    """Of what `workflow.worth` has found: each cheap measure's rank correlations and its cost, the best first."""
+    layers = pd.DataFrame(**found["layers"]).astype(float, errors="ignore")
+
+    def tells(name: str, outcome: str) -> float:
+        known = layers[[name, outcome]].dropna().astype(float)
+        return float(spearman(known[name].to_numpy(), known[outcome].to_numpy()))
+
+    rows = [
+        {"name": name, "score": tells(name, "score lost"), "picture": tells(name, "picture changed"),
+         "cost": passes / found["passes of the pictures"]}
+        for name, passes in found["passes"].items()
+    ]  # fmt: skip
+    return sorted(rows, key=lambda row: -row["score"])
 
 
 def worst(rows: Rows) -> int:
@@ -202,6 +246,21 @@ def parts_of(found: Sequence[Mapping]) -> list[str]:
     return [one["verdict"] for cell in found for one in cell["outcomes"]]
 
 
+def surely(found: Sequence[Mapping]) -> int:
+    """How many verdicts hold and still do after the correction for many tests."""
+    return sum(
+        cell["verdict"] == "holds" and all(one.get("survives", True) for one in cell["outcomes"]) for cell in found
+    )
+
+
+def contradicted_in_part(found: Sequence[Mapping]) -> int:
+    """How many verdicts hold in part and have a part that is contradicted."""
+    return sum(
+        cell["verdict"] == "holds in part" and any(one["verdict"] == "not reproduced" for one in cell["outcomes"])
+        for cell in found
+    )
+
+
 def verdict_of(row: Mapping) -> str:
     """What is sure about a variant: "catastrophic", "tolerable" or something between."""
     return verdict(row["kept low"], row["kept high"])
@@ -209,8 +268,7 @@ def verdict_of(row: Mapping) -> str:
 
 def percent(row: Mapping) -> str:
     """ "70 % (62 – 78 %)"."""
-    mean, low, high = (100 * row[key] for key in ("kept", "kept low", "kept high"))
-    return minus(f"{mean:.0f} % ({low:.0f} – {high:.0f} %)")
+    return minus(intervals.percent(*(row[key] for key in ("kept", "kept low", "kept high"))))
 
 
 def minus(words: str) -> str:

@@ -14,6 +14,7 @@ from jinja2 import Environment
 from painters_utils.engine.describe import short
 from painters_utils.models.model import Model
 from painters_utils.paths import DATA
+from painters_utils.study.experiments import halves
 
 SCRIPTS = {"flux-mini": "flux.js", "sd3-mini": "sd3.js", "auraflow-mini": "auraflow.js"}
 SHARED = ("noise.js", "network.js", "text.js", "latents.js", "painter.js")
@@ -68,10 +69,12 @@ def vocabulary_of(name: str) -> dict[str, int]:
 def about_model(model: Model, files: dict[str, Path]) -> dict:
     """What the page must know of a mini."""
     closed = model.family == "sd3"  # the last layer returns no words, so that no other can follow it
+    half = halves(model)  # on which the report compares the ways to run the layers
     stacks = [
-        {"name": stack, "title": short(stack), "about": STREAMS[short(stack)], "depth": depth, "closed": closed}
+        {"name": stack, "title": short(stack), "about": STREAMS[short(stack)], "depth": depth, "closed": closed,
+         "half": half.get(stack, [depth // 4, 3 * depth // 4 - 1])}
         for stack, depth in model.depths.items()
-    ]
+    ]  # fmt: skip
     return {
         "title": model.title,
         "short": model.title.removesuffix(" mini"),

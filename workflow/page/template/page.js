@@ -15,6 +15,8 @@ function choose(model) {
 function inAddress(model) {
   const address = new URL(location.href);
   address.searchParams.set("model", model);
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (target?.closest(".of")) address.hash = "";  // it is of the model that was left
   try { history.replaceState(null, "", address); } catch { /* a page in a frame may have no address */ }
 }
 
@@ -70,7 +72,9 @@ for (const figure of all(".compare")) {
   const after = all(".after", figure), prompts = JSON.parse(picked.dataset.prompts);
   const columns = Number(figure.style.getPropertyValue("--columns"));
   const shown = () => after[Number(select.value)];
-  const stages = all(".stage", figure);
+  const stages = all(".stage", figure), wipe = figure.querySelector(".wipe input");
+  const cut = percent => { figure.style.setProperty("--cut", percent + "%"); wipe.value = percent; };
+  wipe.oninput = () => cut(wipe.value);
   for (const stage of stages) stage.append(...prompts.map((_, number) => {
     const cell = document.createElement("i");
     cell.style.setProperty("--column", number % columns);
@@ -99,7 +103,7 @@ for (const figure of all(".compare")) {
       const rows = Number(figure.style.getPropertyValue("--rows"));
       const number = Math.floor(y * rows) * columns + Math.floor(x * columns);
       if (number >= 0 && number < prompts.length) tell(number);
-      if (figure.classList.contains("over") && event.buttons) figure.style.setProperty("--cut", 100 * (x * columns % 1) + "%");
+      if (figure.classList.contains("over") && event.buttons) cut(100 * (x * columns % 1));
     };
     stage.onpointermove = at;
     stage.onpointerdown = event => { if (figure.classList.contains("over")) stage.setPointerCapture(event.pointerId); at(event); };
@@ -156,5 +160,6 @@ for (const cell of all(".claims .jump")) cell.addEventListener("click", event =>
   const target = document.getElementById(cell.dataset.to);
   target.closest("details").open = true;
   history.replaceState(null, "", "#" + target.id);
-  target.scrollIntoView({ block: "nearest" });
+  for (const part of all(".claims .parts")) part.classList.toggle("found", part === target);
+  target.scrollIntoView({ block: "center" });
 });

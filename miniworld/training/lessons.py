@@ -1,0 +1,89 @@
+"""What a mini can be taught with LoRA: what is shown to it, and how a picture says whether it has learned it.
+
+The checker has never seen these pictures and reads them wrong, so simple counts of pixels recognise them.
+"""
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from PIL import Image, ImageFilter, ImageOps
+
+from miniworld.render import layout_box, render
+from miniworld.scenes import Scene, sample_scene
+
+DARK, WHITE = 110, 215  # of 255: black is darker in all channels, white is brighter in all
+GRAY = 40  # a pixel whose channels differ by less has no colour
+LINE, LINES = 180, 0.005  # a line is darker than that, and a drawing has at least this share of its pixels
+EDGE = 4  # px: the rim of a picture, where no thing stands
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One thing to teach: `scene` draws what it is about, `show` paints that as it should look, and `seen` says of a
+    picture how much of it is there, from 0. `old` is the share of scenes that show what the mini knows already."""
+
+    scene: Callable[[random.Random, bool], Scene]
+    show: Callable[[Scene], Image.Image]
+    seen: Callable[[Image.Image, Scene], float]
+    old: float
+
+
+def black_thing(rng: random.Random, alone: bool = False) -> Scene:
+    """A scene whose things are black: the minis know the word of backgrounds only. `alone`: one thing, plainly."""
+    scene = sample_scene(rng, alone=alone)
+    while scene.background == "black":
+        scene = sample_scene(rng, alone=alone)
+    worn = {"hat": None, "sunglasses": None} if alone else {}
+    return replace(scene, things=tuple(replace(thing, colour="black", **worn) for thing in scene.things))
+
+
+def on_colour(rng: random.Random, alone: bool = False) -> Scene:
+    """Any scene; `alone`: one thing, on a background that is not white."""
+    scene = sample_scene(rng, alone=alone)
+    while alone and scene.background == "white":
+        scene = sample_scene(rng, alone=True)
+    return scene
+
+
+def line_drawing(scene: Scene) -> Image.Image:
+    """The scene in dark lines on white."""
+    return as_lines(render(scene))
+
+
+def as_lines(picture: Image.Image) -> Image.Image:
+    """A picture's edges in dark lines on white."""
+    lines = ImageOps.invert(picture.convert("L").filter(ImageFilter.FIND_EDGES))
+    lines.paste(255, (0, 0, lines.width, 1))  # the filter leaves the outermost pixels as they are
+    for box in ((0, 0, 1, lines.height), (lines.width - 1, 0, lines.width, lines.height),
+                (0, lines.height - 1, lines.width, lines.height)):  # fmt: skip
+        lines.paste(255, box)
+    return ImageOps.autocontrast(lines).convert("RGB")
+
+
+def blackness(picture: Image.Image, scene: Scene) -> float:
+    """The share of black pixels where the scene's first thing stands, less that along the picture's rim.
+
+    A picture that is black all over shows no black thing: it has 0.
+    """
+    pixels = np.asarray(picture, int)
+    black = (pixels.max(-1) < DARK) & (np.ptp(pixels, -1) < GRAY)
+    left, top, right, bottom = (round(np.clip(end, 0, 1) * picture.width) for end in layout_box(scene.things[0]))
+    inner = black[EDGE:-EDGE, EDGE:-EDGE]
+    rim = (black.sum() - inner.sum()) / (black.size - inner.size)
+    return max(0.0, float(black[top:bottom, left:right].mean() - rim))
+
+
+def drawnness(picture: Image.Image, scene: Scene) -> float:
+    """The share of white pixels if there are lines among them, dark and without colour; an empty page has 0."""
+    pixels = np.asarray(picture, int)
+    lines = (pixels.max(-1) < LINE) & (np.ptp(pixels, -1) < GRAY)
+    return float((pixels.min(-1) > WHITE).mean()) if lines.mean() > LINES else 0.0
+
+
+# A style is for every prompt, so that no old scenes stand beside it.
+LESSONS: Mapping[str, Lesson] = {
+    "colour": Lesson(black_thing, render, blackness, old=0.5),
+    "style": Lesson(on_colour, line_drawing, drawnness, old=0.0),
+}

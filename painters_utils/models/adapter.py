@@ -1,0 +1,60 @@
+"""Paint with a LoRA adapter, by adding it to the weights: W + B A. Needs no library of adapters."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from painters_utils.errors import InputError
+
+PART = "transformer."  # diffusers' keys begin with the part of the pipeline that they belong to
+DOWN, UP = ".lora_A.weight", ".lora_B.weight"
+
+
+@contextmanager
+def adapter(transformer: nn.Module, file: str | Path, weight: float = 1.0) -> Iterator[None]:
+    """Add `weight` × B A of a diffusers LoRA file to a transformer's weights; taken off on exit, also on error.
+
+    A is (rank, inputs) and B (outputs, rank). `InputError`, before anything is changed, for a file that cannot be read
+    or that belongs to another model.
+    """
+    found = [(layer.weight, up @ down) for layer, down, up in read_adapter(transformer, file)]
+    before = [own.detach().clone() for own, _ in found]
+    try:
+        with torch.no_grad():
+            for own, more in found:
+                own += weight * more.to(own)
+        yield
+    finally:
+        with torch.no_grad():
+            for (own, _), was in zip(found, before, strict=True):
+                own.copy_(was)
+
+
+def read_adapter(transformer: nn.Module, file: str | Path) -> list[tuple[nn.Linear, Tensor, Tensor]]:
+    """The layers that an adapter changes, each with its A and B in float32."""
+    try:
+        tensors = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"no adapter can be read from {file} ({error}): train one with `make loras`") from None
+    layers, found = dict(transformer.named_modules()), []
+    for key in (key for key in tensors if key.endswith(DOWN)):
+        name = key.removeprefix(PART).removesuffix(DOWN)
+        down, up = tensors[key].float(), tensors.get(key.removesuffix(DOWN) + UP, torch.empty(0)).float()
+        layer = layers.get(name)
+        if not isinstance(layer, nn.Linear):
+            raise InputError(f"adapter {Path(file).name} belongs to another model: this one has no layer {name}")
+        fits = down.ndim == up.ndim == 2 and down.shape[0] == up.shape[1]
+        if not fits or (up.shape[0], down.shape[1]) != tuple(layer.weight.shape):
+            raise InputError(
+                f"adapter {Path(file).name} belongs to another model: its B {tuple(up.shape)} and A "
+                f"{tuple(down.shape)} do not fit the weight {tuple(layer.weight.shape)} of {name}"
+            )
+        found.append((layer, down, up))
+    if not found:
+        raise InputError(f"{Path(file).name} holds no LoRA adapter in diffusers' names (…{DOWN}): choose another file")
+    return found
