@@ -19,15 +19,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.stats import ttest_1samp
+from torch import nn
 from tqdm.auto import tqdm
 
 from miniworld import checker
 from miniworld.denoising import denoising_loss, held_out
 from miniworld.scores import chance
 from miniworld.suite import load_suite
+from painters_utils.engine.blocks import named_inputs
 from painters_utils.engine.means import Means, record_means
 from painters_utils.engine.orders import Order
 from painters_utils.engine.rearrange import layer_order
+from painters_utils.engine.stacks import find_stacks
 from painters_utils.engine.starts import remember_starts
 from painters_utils.engine.strategies import build_order, split
 from painters_utils.errors import InputError
@@ -136,6 +139,44 @@ def skip_arms(model: Model) -> list[tuple[str, str, list[int]]]:
     return found
 
 
+def measure_drift(run: Search) -> list[dict]:
+    """How far off the layer behind the middle half and the whole model are without it, plain and with the mean updates.
+
+    At the first step, where all begin with the same noise: squared errors of the image's vectors and of the velocity
+    as shares of their squared length.
+    """
+    transformer, prompts, rows = run.pipe.transformer, run.judging[::JUDGING], []
+    run.means  # noqa: B018  recorded before anything is noted
+    for stack, band in halves(run.model).items():
+        orders = {stack: build_order("skip", run.model.depths[stack], band)}
+        behind, seen = find_stacks(transformer)[stack][band[1] + 1], []
+
+        def note(block: nn.Module, args: tuple, kwargs: dict[str, Any], seen: list = seen) -> None:
+            seen.append(named_inputs(block, args, kwargs)["hidden_states"])
+
+        def note_velocity(module: nn.Module, args: tuple, output: Any, seen: list = seen) -> None:
+            seen.append(output[0])
+
+        hooks = [
+            behind.register_forward_pre_hook(note, with_kwargs=True),
+            transformer.register_forward_hook(note_velocity),
+        ]
+        found = {}
+        for name, arm in {"untouched": UNTOUCHED, "plain": Arm(orders), "mean": Arm(orders, means=True)}.items():
+            seen.clear()
+            run.paint(arm, prompts)
+            found[name] = seen[:2]
+        for hook in hooks:
+            hook.remove()
+        row: dict[str, Any] = {"stack": stack, "band": band}
+        for at, what in enumerate(("vectors", "velocity")):
+            right = found["untouched"][at]
+            off = {name: ((found[name][at] - right).square().sum() / right.square().sum()).item() for name in found}
+            row[f"{what} off"] = {"plain": off["plain"], "with the mean updates": off["mean"]}
+        rows.append(row)
+    return rows
+
+
 def judge_skips(run: Search, skips: Iterable[tuple[str, str, list[int]]]) -> list[dict]:
     """Each skip plain and with the mean updates: what both keep, what the second gains, and its share of the loss."""
     rows = []
@@ -234,6 +275,7 @@ def search(name: str) -> Iterator[dict]:
         "score kept by a repeat damped to a quarter, less a plain repeat's": ends(damped - repeated),
         "score kept by a repeat damped to a quarter, less that without the half": ends(damped - skipped),
     }
+    found["drift"] = measure_drift(run)
     yield found
     found["loops"], found["best loop"] = judge_loops(run)
     claimed["score kept with the best damped loop of four layers"] = found["best loop"]["damped"]
@@ -242,7 +284,7 @@ def search(name: str) -> Iterator[dict]:
     yield found
     found["repeats"] = judge_repeats(run)
     yield found
-    table = scan_scales(run)
+    table = run.store_as(model.weights)(["scales", SCENES, LEVELS, SCALES], lambda: scan_scales(run))
     tried = table[table["scale"] > 0].assign(sure=lambda rows: holm(rows["p"]))
     best = tried.sort_values("rise").drop_duplicates(["stack", "layer"]).head(TOGETHER)
     scales: dict[str, dict[int, float]] = {}
