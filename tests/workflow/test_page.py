@@ -434,6 +434,69 @@ def test_a_model_that_beats_itself_is_said_to_with_its_interval(tmp_path):
         assert "away from MM-DiT skip 7–10, weight 1.5, first half 1.5 × 90 % (86 – 94 %)" in said
 
 
+def planted(search: str, model: Model) -> tuple[dict | None, str]:
+    """What the searches of their own commands would have left of a model."""
+    stack = next(iter(model.depths))
+    found = {
+        "rank correlation of the velocity error with the score lost": ends(0.6),
+        "share of the loss without the middle half that the mean updates give back": ends(0.3),
+    }
+    if search == "worth":
+        columns = ["stack", "layer", "score lost", "picture changed", "velocity error, second step", "denoising loss"]
+        data = [[stack, layer, 0.5 - 0.1 * layer, 0.4, 0.5**layer, 0.1 * layer] for layer in range(4)]
+        return {
+            "layers": {"columns": columns, "data": data}, "passes": dict.fromkeys(columns[4:], 40),
+            "passes of the pictures": 400, "pictures a layer": 99, "found": found,
+            "ceiling": {"all layers": {"score lost": ends(0.9), "picture changed": ends(0.95)}},
+        }, ""  # fmt: skip
+    row = {"by": "velocity error, each alone", "left out": 2, "share": 0.2} | dict.fromkeys(
+        ("kept", "layout"), ends(0.9)
+    )
+    if search == "fewer":
+        return {"layers": 10, "chosen on": 54, "judged on": 189, "chosen among": [row], "judged": [row]}, ""
+    if search == "drift":
+        skip = {"what": "middle half", "stack": stack, "band": [2, 5], "plain": ends(0.5), "gained": ends(0.2)}
+        repeat = {"strategy": "middle_repeat", "stack": stack, "beside the skip": ends(-0.1)}
+        off = {"plain": 0.5, "with the mean updates": 0.2}
+        return {
+            "found": found, "judged on": 108, "means of": 36, "skips": [skip | {"with the mean updates": ends(0.7)}],
+            "repeats": [repeat | {"damping": damping, "kept": ends(0.1 * damping)} for damping in (1, 4)],
+            "loops": [{}] * 9,
+            "best loop": {"stack": stack, "band": [3, 6], "loops": 2, "plain": ends(0.9), "damped": ends(1)},
+            "drift": [{"stack": stack, "band": [2, 5], "vectors off": off, "velocity off": off}],
+            "scales": {"tried": 96, "scenes": 9, "number surely better": 0, "best": [{}] * 3, "best together": ends(1)},
+        }, ""  # fmt: skip
+    if search == "lora":
+        rows = [{"name": name, "blocks": [1, 2], "learned": ends(0.8), "strict gained": ends(-0.1)}
+                for name in ("worth most", "all")]  # fmt: skip
+        return {
+            "stack": stack, "lessons": {lesson: {"choices": rows} for lesson in ("colour", "style")},
+            "worth tells what is learned": ends(0.02), "worth most beside all": ends(0.1),
+            "new pictures": 32, "known pictures": 36,
+        }, ""  # fmt: skip
+    return None, "nothing was searched"
+
+
+def test_what_searches_have_found_is_told_with_its_interval(tmp_path, monkeypatch):
+    study = made_up(tmp_path, ["flux-mini"], ["05_skip"])
+    monkeypatch.setattr(article, "read_search", lambda search, model: (None, "nothing was searched"))
+    listed = re.findall(r'<section id="(.*?)">', build.build_page(study).read_text())
+    assert not {"worth", "drift", "lora"} & set(listed), "nothing was searched"
+    monkeypatch.setattr(article, "read_search", planted)
+    page = build.build_page(study).read_text()
+    worth = section(page, "worth")
+    assert "with a correlation of 0.60 (0.56 – 0.64), the denoising loss with one of −1.00" in worth
+    assert "2 of FLUX mini’s 10 layers can be left out together: on 189 pictures" in worth
+    assert "velocity error, second step 1.00" in worth and "10 %" in worth
+    drift = section(page, "drift")
+    assert "gets back 30 % (26 – 34 %) of what it loses" in drift and "middle half, 2–5 50 % (46 – 54 %) 70 %" in drift
+    assert "damped to a quarter, 40 % (36 – 44 %), 10 points less (6 to 14) than without the half" in drift
+    assert "vectors that are off by 50 % at the first step (squared error), and by 20 % with" in drift
+    assert "None of them surely lowers the denoising loss" in drift
+    lora = section(page, "lora")
+    assert "learn 10 points more (6 to 14) than all 19 do" in lora and "does not tell what an adapter learns" in lora
+
+
 def test_what_is_run_by_hand_is_kept_as_a_page_and_numbers(study, tmp_path):
     """Figures are part of the page, and no study that is run later takes it away."""
     results = tmp_path / "results"

@@ -109,7 +109,7 @@ def templates() -> Environment:
     )  # fmt: skip
     jinja.filters |= {
         "bold": bold,
-        "two": lambda number: "–" if number is None else f"{number:.2f}",
+        "two": lambda number: "–" if number is None else minus(f"{number:.2f}"),
         "pct": lambda number: "–" if number is None else minus(percent(number)),
         "ends": facts.percent,
         "share": share,
