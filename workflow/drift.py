@@ -4,28 +4,34 @@
 
 The first prompts of each task of the suite give the mean updates, and on them is chosen; the next ones judge, every way
 to run the layers beside the untouched model's pictures from the same noise. It takes about a quarter of an hour a model
-on one core, once; what was painted is kept in results/drift/, so that a stopped run goes on. What it finds is kept in
-data/drift/, where notebook 20_drift reads it.
+on one core, once; scores are kept in results/drift/, so that a stopped run goes on. What it finds is kept in
+data/drift/, stage after stage, where notebook 20_drift reads it.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.stats import ttest_1samp
+from torch import nn
 from tqdm.auto import tqdm
 
 from miniworld import checker
+from miniworld.denoising import denoising_loss, held_out
 from miniworld.scores import chance
 from miniworld.suite import load_suite
-from painters_utils.engine.means import record_means
+from painters_utils.engine.blocks import named_inputs
+from painters_utils.engine.means import Means, record_means
 from painters_utils.engine.orders import Order
 from painters_utils.engine.rearrange import layer_order
+from painters_utils.engine.stacks import find_stacks
+from painters_utils.engine.starts import remember_starts
 from painters_utils.engine.strategies import build_order, split
 from painters_utils.errors import InputError
 from painters_utils.files import write_whole
@@ -33,7 +39,7 @@ from painters_utils.measure.intervals import interval, middle_95
 from painters_utils.measure.world import CheckerScorer
 from painters_utils.models.loading import load_pipeline
 from painters_utils.models.model import Model
-from painters_utils.models.painting import paint, remember_texts
+from painters_utils.models.painting import Picture, paint, remember_texts
 from painters_utils.paths import DATA, ROOT
 from painters_utils.study.experiments import halves
 from painters_utils.study.store import Store
@@ -43,6 +49,7 @@ LEARNING, JUDGING = 4, 12  # prompts of each of the suite's tasks: the first, an
 DAMPINGS = (2, 3, 4)
 WINDOW = 4  # layers of a band that is looped
 SCALES = (0.0, 0.5, 0.75, 1.25, 1.5)  # of one layer's update; 0 leaves it out
+SCENES, LEVELS = 12, (0.3, 0.6, 0.9)  # unseen scenes and noise levels on which the scales of single layers are tried
 COSTLY = 2  # single layers on which skips are compared, those that cost most
 TOGETHER = 3  # scaled layers that are judged together, those that gain most
 SCORES = ("adherence", "quality")  # their mean, from 0, chance, to 1, the untouched model, is what is kept
@@ -70,23 +77,28 @@ class Search:
         self.learning = [prompt for task in suite for prompt in task[:LEARNING]]
         self.judging = [prompt for task in suite for prompt in task[LEARNING : LEARNING + JUDGING]]
         self.scorer = CheckerScorer(self.store_as(model.weights))
-        self.before: dict[tuple[str, ...], Any] = {}
-        with record_means(self.pipe.transformer, model.steps) as self.means:
-            self.untouched(self.learning)
-        baseline = self.untouched(self.judging)
-        floor = chance(self.judging, checker.read([picture.image for picture in baseline]))
+        self.before: dict[tuple[str, ...], list[Picture]] = {}
+        floor = chance(self.judging, checker.read([picture.image for picture in self.untouched(self.judging)]))
         self.reach = self.table(UNTOUCHED, self.judging).mean() - [floor, 0.0]  # nothing found is like no sprite
+
+    @cached_property
+    def means(self) -> Means:
+        """The layers' mean updates on the prompts that do not judge."""
+        with record_means(self.pipe.transformer, self.model.steps) as means:
+            self.paint(UNTOUCHED, self.learning)
+        return means
 
     def store_as(self, *about: Any) -> Callable[[Any, Callable[[], pd.DataFrame]], pd.DataFrame]:
         return lambda name, make: self.store.table([*about, name], make)
 
-    def untouched(self, prompts: Sequence[str]) -> list:
+    def untouched(self, prompts: Sequence[str]) -> list[Picture]:
         """The untouched model's pictures, painted once."""
         if tuple(prompts) not in self.before:
-            self.before[tuple(prompts)] = self.paint(UNTOUCHED, prompts)
+            key = [self.model.weights, list(prompts), "pictures"]
+            self.before[tuple(prompts)] = self.store.pictures(key, lambda: self.paint(UNTOUCHED, prompts))
         return self.before[tuple(prompts)]
 
-    def paint(self, arm: Arm, prompts: Sequence[str]) -> list:
+    def paint(self, arm: Arm, prompts: Sequence[str]) -> list[Picture]:
         control = {"means": self.means} if arm.means else {}
         with layer_order(
             self.pipe.transformer, arm.orders, of=self.model.steps, damping=arm.damping, scales=arm.scales, **control
@@ -125,6 +137,44 @@ def skip_arms(model: Model) -> list[tuple[str, str, list[int]]]:
         [quarter] = sweep_variants({stack: model.depths[stack]}, "skip", [0.25])
         found += [("middle quarter", stack, quarter.band), ("middle half", stack, half)]
     return found
+
+
+def measure_drift(run: Search) -> list[dict]:
+    """How far off the layer behind the middle half and the whole model are without it, plain and with the mean updates.
+
+    At the first step, where all begin with the same noise: squared errors of the image's vectors and of the velocity
+    as shares of their squared length.
+    """
+    transformer, prompts, rows = run.pipe.transformer, run.judging[::JUDGING], []
+    run.means  # noqa: B018  recorded before anything is noted
+    for stack, band in halves(run.model).items():
+        orders = {stack: build_order("skip", run.model.depths[stack], band)}
+        behind, seen = find_stacks(transformer)[stack][band[1] + 1], []
+
+        def note(block: nn.Module, args: tuple, kwargs: dict[str, Any], seen: list = seen) -> None:
+            seen.append(named_inputs(block, args, kwargs)["hidden_states"])
+
+        def note_velocity(module: nn.Module, args: tuple, output: Any, seen: list = seen) -> None:
+            seen.append(output[0])
+
+        hooks = [
+            behind.register_forward_pre_hook(note, with_kwargs=True),
+            transformer.register_forward_hook(note_velocity),
+        ]
+        found = {}
+        for name, arm in {"untouched": UNTOUCHED, "plain": Arm(orders), "mean": Arm(orders, means=True)}.items():
+            seen.clear()
+            run.paint(arm, prompts)
+            found[name] = seen[:2]
+        for hook in hooks:
+            hook.remove()
+        row: dict[str, Any] = {"stack": stack, "band": band}
+        for at, what in enumerate(("vectors", "velocity")):
+            right = found["untouched"][at]
+            off = {name: ((found[name][at] - right).square().sum() / right.square().sum()).item() for name in found}
+            row[f"{what} off"] = {"plain": off["plain"], "with the mean updates": off["mean"]}
+        rows.append(row)
+    return rows
 
 
 def judge_skips(run: Search, skips: Iterable[tuple[str, str, list[int]]]) -> list[dict]:
@@ -170,7 +220,7 @@ def judge_loops(run: Search) -> tuple[list[dict], dict]:
                 orders = {stack: before + layers * times + after}
                 plain, damped = Arm(orders), Arm(orders, damping=times)
                 row = {"stack": stack, "band": [layers[0], layers[-1]], "loops": times}
-                row |= {name: round(run.kept(arm, run.learning[::2]).mean(), 4)
+                row |= {name: round(run.kept(arm, run.learning[::LEARNING]).mean(), 4)
                         for name, arm in (("plain", plain), ("damped", damped))}  # fmt: skip
                 rows.append(row)
                 arms.append((plain, damped))
@@ -180,16 +230,20 @@ def judge_loops(run: Search) -> tuple[list[dict], dict]:
     return rows, chosen | {"plain": ends(plain), "damped": ends(damped), "beside plain": ends(damped - plain)}
 
 
-def scan_scales(run: Search, prompts: Sequence[str]) -> pd.DataFrame:
-    """A row for each layer and scale: what it keeps on `prompts`, and the p value of a paired t-test against 1."""
+def scan_scales(run: Search) -> pd.DataFrame:
+    """A row for each layer and scale: by which share the denoising loss rises, and the p value of a paired t-test over
+    scenes. A loss tells small differences far sooner than pictures do, so it picks, and pictures judge."""
+    scenes = held_out(run.pipe, SCENES)
+    remember_starts(run.pipe.transformer)  # every arm changes one layer
+    before = denoising_loss(run.pipe, scenes, LEVELS).mean(0)
     rows = []
     layers = [(stack, layer) for stack, depth in run.model.depths.items() for layer in range(depth)]
     for stack, layer in tqdm(layers, desc=f"{run.model.name}: scales"):
         for scale in SCALES:
-            kept = run.kept(Arm(scales={stack: {layer: scale}}), prompts)
-            same = np.ptp(kept) == 0
-            p = float(kept[0] == 1) if same else ttest_1samp(kept, 1).pvalue
-            rows.append({"stack": stack, "layer": layer, "scale": scale, "kept": kept.mean(), "p": p})
+            with layer_order(run.pipe.transformer, {}, scales={stack: {layer: scale}}):
+                rise = denoising_loss(run.pipe, scenes, LEVELS).mean(0) / before - 1
+            p = ttest_1samp(rise, 0).pvalue
+            rows.append({"stack": stack, "layer": layer, "scale": scale, "rise": rise.mean(), "p": p})
     return pd.DataFrame(rows)
 
 
@@ -202,54 +256,56 @@ def holm(p: Sequence[float], level: float = 0.05) -> np.ndarray:
     return survives
 
 
-def search(name: str, scan: int = 1) -> dict:
-    """Everything of one mini; `scan`: prompts of each task on which the scales of single layers are tried."""
+def search(name: str) -> Iterator[dict]:
+    """Everything of one mini, stage after stage: what the claims ask first."""
     model = Model.named(name)
     if not model.mini:
         raise InputError(f"{name!r} is no mini: only minis' pictures can be read by the checker")
     run = Search(model)
-    skips, repeats = judge_skips(run, skip_arms(model)), judge_repeats(run)
-    loops, best_loop = judge_loops(run)
-
-    scanned = [prompt for at, prompt in enumerate(run.learning) if at % LEARNING < scan]
-    table = scan_scales(run, scanned)
-    tried = table[table["scale"] > 0].assign(sure=lambda rows: holm(rows["p"]))
-    costly = table[table["scale"] == 0].nsmallest(COSTLY, "kept")
-    layers = [(f"layer {layer}", stack, [layer, layer]) for stack, layer in costly[["stack", "layer"]].to_numpy()]
-    singles = judge_skips(run, layers)
-    best = tried.sort_values("kept", ascending=False).drop_duplicates(["stack", "layer"]).head(TOGETHER)
-    scales: dict[str, dict[int, float]] = {}
-    for row in best.itertuples():
-        scales.setdefault(row.stack, {})[int(row.layer)] = float(row.scale)
-    together = run.judged(Arm(scales=scales))
-
     skipped, filled = run.halves("skip"), run.halves("skip", means=True)
     repeated, damped = run.halves("middle_repeat"), run.halves("middle_repeat", damping=4)
-    return {
-        "command": f"python -m workflow.drift {name}" + (f" --scan {scan}" if scan != 1 else ""),
-        "weights": model.weights, "means of": len(run.learning),
-        "loops chosen on": len(run.learning[::2]), "judged on": len(run.judging),
-        "skips": skips + singles, "repeats": repeats, "loops": loops, "best loop": best_loop,
-        "scales": {
-            "pictures": len(scanned), "tried": len(tried),
-            "kept": {stack: {f"{scale:g}": rows["kept"].round(3).tolist() for scale, rows in some.groupby("scale")}
-                     for stack, some in table.groupby("stack", sort=False)},
-            "surely better": as_rows(tried[tried["sure"] & (tried["kept"] > 1)]),
-            "surely worse": as_rows(tried[tried["sure"] & (tried["kept"] < 1)]),
-            "best": as_rows(best), "best together": ends(together),
-        },
-        "found": {
-            "share of the loss without the middle half that the mean updates give back":
-                share(filled - skipped, 1 - skipped),
-            "score kept by a repeat damped to a quarter, less a plain repeat's": ends(damped - repeated),
-            "score kept by a repeat damped to a quarter, less that without the half": ends(damped - skipped),
-            "score kept with the best damped loop of four layers": best_loop["damped"],
-        },
+    found: dict[str, Any] = {
+        "command": f"python -m workflow.drift {name}", "weights": model.weights, "means of": len(run.learning),
+        "loops chosen on": len(run.learning[::LEARNING]), "judged on": len(run.judging),
     }  # fmt: skip
+    claimed = found["found"] = {
+        "share of the loss without the middle half that the mean updates give back": share(
+            filled - skipped, 1 - skipped
+        ),
+        "score kept by a repeat damped to a quarter, less a plain repeat's": ends(damped - repeated),
+        "score kept by a repeat damped to a quarter, less that without the half": ends(damped - skipped),
+    }
+    found["drift"] = measure_drift(run)
+    yield found
+    found["loops"], found["best loop"] = judge_loops(run)
+    claimed["score kept with the best damped loop of four layers"] = found["best loop"]["damped"]
+    yield found
+    found["skips"] = judge_skips(run, skip_arms(model))
+    yield found
+    found["repeats"] = judge_repeats(run)
+    yield found
+    table = run.store_as(model.weights)(["scales", SCENES, LEVELS, SCALES], lambda: scan_scales(run))
+    tried = table[table["scale"] > 0].assign(sure=lambda rows: holm(rows["p"]))
+    best = tried.sort_values("rise").drop_duplicates(["stack", "layer"]).head(TOGETHER)
+    scales: dict[str, dict[int, float]] = {}
+    for row in as_rows(best):
+        scales.setdefault(row["stack"], {})[row["layer"]] = row["scale"]
+    found["scales"] = {
+        "scenes": SCENES, "tried": len(tried),
+        "surely better": as_rows(tried[tried["sure"] & (tried["rise"] < 0)].sort_values("rise"))[:10],
+        "number surely better": int((tried["sure"] & (tried["rise"] < 0)).sum()),
+        "number surely worse": int((tried["sure"] & (tried["rise"] > 0)).sum()),
+        "best": as_rows(best), "best together": ends(run.judged(Arm(scales=scales))),
+    }  # fmt: skip
+    yield found
+    costly = as_rows(table[table["scale"] == 0].nlargest(COSTLY, "rise"))
+    layers = [(f"layer {row['layer']}", row["stack"], [row["layer"]] * 2) for row in costly]
+    found["skips"] += judge_skips(run, layers)
+    yield found
 
 
 def as_rows(table: pd.DataFrame) -> list[dict]:
-    return [{"stack": row.stack, "layer": int(row.layer), "scale": float(row.scale), "kept": round(row.kept, 3)}
+    return [{"stack": row.stack, "layer": int(row.layer), "scale": float(row.scale), "rise": float(row.rise)}
             for row in table.itertuples()]  # fmt: skip
 
 
@@ -277,15 +333,14 @@ def rounded(value: Any) -> Any:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", help="minis of data/models.yaml")
-    parser.add_argument("--scan", type=int, default=1, help="prompts of each task on which single scales are tried")
     given = parser.parse_args(arguments)
     for name in given.models:
         try:
-            found = search(name, given.scan)
+            for found in search(name):
+                with write_whole(DATA / "drift" / f"{name}.json") as unfinished:
+                    unfinished.write_text(json.dumps(rounded(found), ensure_ascii=False) + "\n")
         except InputError as error:
             sys.exit(f"error: {error}")
-        with write_whole(DATA / "drift" / f"{name}.json") as unfinished:
-            unfinished.write_text(json.dumps(rounded(found), ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

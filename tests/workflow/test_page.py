@@ -457,12 +457,14 @@ def planted(search: str, model: Model) -> tuple[dict | None, str]:
     if search == "drift":
         skip = {"what": "middle half", "stack": stack, "band": [2, 5], "plain": ends(0.5), "gained": ends(0.2)}
         repeat = {"strategy": "middle_repeat", "stack": stack, "beside the skip": ends(-0.1)}
+        off = {"plain": 0.5, "with the mean updates": 0.2}
         return {
             "found": found, "judged on": 108, "means of": 36, "skips": [skip | {"with the mean updates": ends(0.7)}],
             "repeats": [repeat | {"damping": damping, "kept": ends(0.1 * damping)} for damping in (1, 4)],
             "loops": [{}] * 9,
             "best loop": {"stack": stack, "band": [3, 6], "loops": 2, "plain": ends(0.9), "damped": ends(1)},
-            "scales": {"tried": 96, "pictures": 9, "surely better": [], "best": [{}] * 3, "best together": ends(1)},
+            "drift": [{"stack": stack, "band": [2, 5], "vectors off": off, "velocity off": off}],
+            "scales": {"tried": 96, "scenes": 9, "number surely better": 0, "best": [{}] * 3, "best together": ends(1)},
         }, ""  # fmt: skip
     if search == "lora":
         rows = [{"name": name, "blocks": [1, 2], "learned": ends(0.8), "strict gained": ends(-0.1)}
@@ -489,7 +491,8 @@ def test_what_searches_have_found_is_told_with_its_interval(tmp_path, monkeypatc
     drift = section(page, "drift")
     assert "gets back 30 % (26 – 34 %) of what it loses" in drift and "middle half, 2–5 50 % (46 – 54 %) 70 %" in drift
     assert "damped to a quarter, 40 % (36 – 44 %), 10 points less (6 to 14) than without the half" in drift
-    assert "None of them surely improves the pictures" in drift
+    assert "vectors that are off by 50 % at the first step (squared error), and by 20 % with" in drift
+    assert "None of them surely lowers the denoising loss" in drift
     lora = section(page, "lora")
     assert "learn 10 points more (6 to 14) than all 19 do" in lora and "does not tell what an adapter learns" in lora
 
