@@ -4,9 +4,9 @@
 
 First each layer is left out, on prompts that teach nothing, to see what it is worth. Then an adapter is trained for
 each lesson in each choice of layers: those that are worth most, least, the middle, both ends, chance draws, and all.
-Pictures of new prompts say how much of the lesson is seen, pictures of old prompts what is still right. It takes an
-hour a model on one core, once; a stopped run goes on. What it finds is kept in data/lora/, where notebook 22_lora and
-the claims read it.
+Pictures of new prompts say how much of the lesson is seen, pictures of old prompts what is still right. It takes half
+an hour a model on one core, once; a stopped run goes on. What it finds is kept in data/lora/, where notebook 22_lora
+and the claims read it.
 """
 
 import argparse
