@@ -189,14 +189,16 @@ def follows(worth: Sequence[float], learned: np.ndarray, draws: int = 2000) -> d
 
     def mean_of(which: np.ndarray, seen: np.ndarray) -> float:
         means = seen[:, which].mean(2)
-        return float(np.mean([spearmanr(values[which], one).statistic for one in means]))
+        # Where nothing is learned, or as much everywhere, worth tells nothing.
+        found = [spearmanr(values[which], one).statistic if np.ptp(one) > 0 else 0.0 for one in means]
+        return float(np.mean(found))
 
     drawn = []
     while len(drawn) < draws:
         which = rng.integers(0, sets, sets)
         if len(set(values[which])) > 2:  # of one or two choices there is no correlation
             drawn.append(mean_of(which, learned[:, :, rng.integers(0, prompts, prompts)]))
-    _, low, high = interval_of_draws(np.array(drawn)[np.isfinite(drawn)])
+    _, low, high = interval_of_draws(np.array(drawn))
     return {"mean": round(mean_of(np.arange(sets), learned), 4), "low": round(low, 4), "high": round(high, 4)}
 
 

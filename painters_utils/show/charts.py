@@ -165,24 +165,20 @@ def learned_chart(choices: Mapping[str, pd.DataFrame], measure: str, xlabel: str
     Each table has `name`, `measure`, and `learned` with its interval, `learned low` and `learned high`; the choice of
     all layers is a line, for it is none.
     """
-    figure, axes = side_by_side((9.5, 3.6), [1] * len(choices), sharey=True)
+    figure, axes = side_by_side((9.5, 4), [1] * len(choices), sharey=True)
     for axis, (lesson, table) in zip(axes, choices.items(), strict=True):
         every, table = table[table["name"] == "all"], table[table["name"] != "all"]
-        chance = table["name"].str.startswith("chance")
+        groups = table.groupby(table["name"].str.replace(r"^chance.*", "by chance", regex=True), sort=False)
+        signs = iter(zip((BLUE, RED, GREEN, PURPLE, SKY), "DsPv^", strict=True))
         axis.vlines(table[measure], table["learned low"], table["learned high"], color=GREY, lw=1, alpha=0.6)
-        for rows, colour, marker, label in (
-            (table[chance], GREY, "o", "by chance"),
-            (table[~chance], BLUE, "D", "chosen"),
-        ):
-            axis.plot(rows[measure], rows["learned"], marker, color=colour, ms=6, label=label)
-        for row in table[~chance].itertuples():
-            place = (table.loc[row.Index, measure], row.learned)
-            axis.annotate(row.name, place, xytext=(5, 4), textcoords="offset points", fontsize=8)
+        for name, rows in groups:
+            colour, marker = (GREY, "o") if name == "by chance" else next(signs)
+            axis.plot(rows[measure], rows["learned"], marker, color=colour, ms=7, label=name, ls="")
         axis.axhline(float(every["learned"].iloc[0]), color=ORANGE, lw=1.2, ls="--", label="all layers")
         axis.set(title=lesson, xlabel=xlabel)
-        axis.margins(x=0.15)
+        axis.margins(x=0.1)
     axes[0].set_ylabel("learned (0 = untouched, 1 = as taught)")
-    axes[-1].legend(frameon=False, fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     return figure
 
 

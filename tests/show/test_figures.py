@@ -263,7 +263,7 @@ def test_what_was_learned_has_a_point_for_each_choice_and_a_line_for_all_layers(
             for name, worth in (("worth most", 0.6), ("chance 1", 0.2), ("chance 2", 0.1), ("all", 0.5))]  # fmt: skip
     figure = charts.learned_chart({"colour": pd.DataFrame(rows), "style": pd.DataFrame(rows)}, "worth", "worth")
     for axis, lesson in zip(figure.axes, ("colour", "style"), strict=True):
-        by_chance, chosen, every = axis.lines
+        chosen, by_chance, every = axis.lines
         assert axis.get_title() == lesson and set(every.get_ydata()) == {0.5}
         assert list(by_chance.get_xdata()) == [0.2, 0.1] and list(chosen.get_ydata()) == [0.6]
-        assert [text.get_text() for text in axis.texts] == ["worth most"]
+    assert [text.get_text() for text in figure.legends[0].texts] == ["worth most", "by chance", "all layers"]
