@@ -4,9 +4,9 @@
 
 First each layer is left out, on prompts that teach nothing, to see what it is worth. Then an adapter is trained for
 each lesson in each choice of layers: those that are worth most, least, the middle, both ends, chance draws, and all.
-Pictures of new prompts say how much of the lesson is seen, pictures of old prompts what is still right. It takes an
-hour a model on one core, once; a stopped run goes on. What it finds is kept in data/lora/, where notebook 22_lora and
-the claims read it.
+Pictures of new prompts say how much of the lesson is seen, pictures of old prompts what is still right. It takes half
+an hour a model on one core, once; a stopped run goes on. What it finds is kept in data/lora/, where notebook 22_lora
+and the claims read it.
 """
 
 import argparse
@@ -40,7 +40,7 @@ from painters_utils.engine.strategies import build_order
 from painters_utils.errors import InputError
 from painters_utils.files import write_whole
 from painters_utils.measure.intervals import interval, interval_of_draws
-from painters_utils.models.adapter import adapter
+from painters_utils.models.adapter import DOWN, UP, adapter
 from painters_utils.models.loading import load_pipeline
 from painters_utils.models.model import Model
 from painters_utils.models.painting import paint, remember_texts
@@ -55,7 +55,7 @@ CHOOSING = 3  # prompts of each of the suite's tasks on which layers are chosen;
 KNOWN = 2
 NEW = 16  # prompts of a lesson that were not trained
 SEEDS = (0, 1)  # pictures of each prompt
-SHIPPED_RANK = 2  # of the adapter that ships for each lesson, in its best choice: a file of 30 KB
+SHIPPED_RANK = 2  # to which the best adapter of each lesson is cut before it ships: a file of 30 KB
 TOLD_AT = 1  # the denoising step whose velocity is compared: early steps tell most of what a layer is worth
 
 
@@ -189,14 +189,16 @@ def follows(worth: Sequence[float], learned: np.ndarray, draws: int = 2000) -> d
 
     def mean_of(which: np.ndarray, seen: np.ndarray) -> float:
         means = seen[:, which].mean(2)
-        return float(np.mean([spearmanr(values[which], one).statistic for one in means]))
+        # Where nothing is learned, or as much everywhere, worth tells nothing.
+        found = [spearmanr(values[which], one).statistic if np.ptp(one) > 0 else 0.0 for one in means]
+        return float(np.mean(found))
 
     drawn = []
     while len(drawn) < draws:
         which = rng.integers(0, sets, sets)
         if len(set(values[which])) > 2:  # of one or two choices there is no correlation
             drawn.append(mean_of(which, learned[:, :, rng.integers(0, prompts, prompts)]))
-    _, low, high = interval_of_draws(np.array(drawn)[np.isfinite(drawn)])
+    _, low, high = interval_of_draws(np.array(drawn))
     return {"mean": round(mean_of(np.arange(sets), learned), 4), "low": round(low, 4), "high": round(high, 4)}
 
 
@@ -224,14 +226,16 @@ def search(name: str) -> dict[str, Any]:
         row["worth"] = round(float(np.mean([worth[block] for block in row["blocks"]])), 4)
         row["velocity changed"] = round(float(np.mean([proxy[block] for block in row["blocks"]])), 5)
     learned = np.array([gained for _, gained in found.values()])  # (lessons, choices, prompts)
-    few = learned[:, :-1]  # "all", the last, is no choice
+    few, of = learned[:, :-1], rows[: len(rows) // len(lessons) - 1]  # "all", the last, is no choice
+    losses = np.array([[row["loss"] for row in about["choices"][:-1]] for about in lessons.values()])
     return {
         "command": f"python -m workflow.loras {name}", "weights": model.weights, "stack": next(iter(model.depths)),
         "training": TRAINING, "logged": LOG_EVERY, "chosen on": len(choosing), "new pictures": NEW * len(SEEDS),
         "known pictures": len(known) * len(SEEDS), "worth": [round(value, 4) for value in worth],
         "velocity changed": [round(value, 5) for value in proxy], "lessons": lessons,
-        "worth tells what is learned": follows([row["worth"] for row in rows[: few.shape[1]]], few),
-        "velocity tells what is learned": follows([row["velocity changed"] for row in rows[: few.shape[1]]], few),
+        "worth tells what is learned": follows([row["worth"] for row in of], few),
+        "velocity tells what is learned": follows([row["velocity changed"] for row in of], few),
+        "worth tells how far the loss falls": follows([row["worth"] for row in of], -losses[..., None]),
         "worth most beside all": ends((learned[:, 0] - learned[:, -1]).mean(0), range(NEW)),
     }  # fmt: skip
 
@@ -244,31 +248,36 @@ def try_choices(
     judge, rows, learned = Judge(model, lesson, shown[1], known), [], []
     before = kept(folder / lesson / "untouched.json", lambda: judge.scores(None))
 
-    def tried(choice: Choice, place: Path) -> tuple[dict[str, Any], list[float], Path]:
-        file = teach(model, lesson, choice, place, shown)
-        after = kept(file.with_name("scores.json"), lambda: judge.scores(file))
-        [record] = (place / "checkpoints").glob(f"{file.parent.name}-{TRAINING['steps']}-*.jsonl")
-        row, gained = told(choice, before, after, judge)
-        return row | {"parameters": parameters(file), "loss": read_record(record)[-1]["loss"]}, gained, file
-
     for choice in tqdm(sets, desc=f"{model.name}: {lesson}", unit="choice"):
-        row, gained, _ = tried(choice, folder / lesson)
-        rows.append(row)
+        file = teach(model, lesson, choice, folder / lesson, shown)
+        after = kept(file.with_name("scores.json"), lambda file=file: judge.scores(file))
+        [record] = (folder / lesson / "checkpoints").glob(f"{file.parent.name}-{TRAINING['steps']}-*.jsonl")
+        row, gained = told(choice, before, after, judge)
+        rows.append(row | {"parameters": parameters(file), "loss": read_record(record)[-1]["loss"], "file": file})
         learned.append(gained)
-    best = max(rows[:-1], key=lambda row: row["learned"]["mean"])
-    small, _, file = tried(Choice("ships", tuple(best["blocks"]), SHIPPED_RANK), folder / lesson / "small")
-    ship(file, DATA / "lora" / f"{model.name}-{lesson}.safetensors")
+    best, shipped = max(rows[:-1], key=lambda row: row["learned"]["mean"]), f"{model.name}-{lesson}.safetensors"
+    small = shrink(best["file"], DATA / "lora" / shipped)
+    after = kept(folder / lesson / "shipped" / best["file"].parent.name / "scores.json", lambda: judge.scores(small))
+    row, _ = told(Choice(best["name"], tuple(best["blocks"]), SHIPPED_RANK), before, after, judge)
     return {
         "untouched": round(float(np.mean(before["seen"])), 4), "rendered": round(float(np.mean(judge.rendered)), 4),
         "strict untouched": round(float(np.mean(before["strict"])), 4),
-        "prompts": [caption(scene) for scene in judge.scenes[:3]], "choices": rows, "shipped": small,
+        "prompts": [caption(scene) for scene in judge.scenes[:3]], "shipped": row | {"file": shipped},
+        "choices": [{key: value for key, value in row.items() if key != "file"} for row in rows],
     }, learned  # fmt: skip
 
 
-def ship(file: Path, place: Path) -> None:
-    """Keep an adapter in half precision: half of the bytes, and no picture tells."""
+def shrink(file: Path, place: Path, rank: int = SHIPPED_RANK) -> Path:
+    """Write the nearest adapter of a lower rank, in half precision: small enough to ship. Returns `place`."""
+    tensors, small = load_file(file), {}
+    for key in (key for key in tensors if key.endswith(DOWN)):
+        up = key.removesuffix(DOWN) + UP
+        left, size, right = torch.linalg.svd(tensors[up] @ tensors[key], full_matrices=False)
+        small[up] = (left[:, :rank] * size[:rank]).half().contiguous()
+        small[key] = right[:rank].half().contiguous()
     with write_whole(place) as unfinished:
-        save_file({key: tensor.half() for key, tensor in load_file(file).items()}, unfinished)
+        save_file(small, unfinished)
+    return place
 
 
 def told(

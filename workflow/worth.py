@@ -35,6 +35,7 @@ from painters_utils.study.studio import Studio
 from painters_utils.study.variants import single_skips
 
 MEASURING, SCORED = slice(0, 2), slice(2, 13)  # which of each task's 20 prompts; the rest is left for workflow/fewer.py
+EACH = SCORED.stop - SCORED.start  # so many of each task
 SCENES = 32  # of the denoising loss, as in the study
 BATCH = 33
 WINNER, PRESENT = "velocity error, second step", "denoising loss"
@@ -47,13 +48,17 @@ def prompts_of(which: slice) -> list[str]:
     return [prompt for task in load_suite().values() for prompt in task[which]]
 
 
-def studio_of(name: str) -> Studio:
-    """The model's studio for the scored prompts; `InputError` for a model whose pictures cannot be read."""
+def studio_of(name: str, each: int = EACH) -> Studio:
+    """The model's studio for `each` of every task's scored prompts; `InputError` for a model whose pictures cannot be
+    read, and for more prompts than are there."""
+    if not 0 < each <= EACH:
+        raise InputError(f"--each is {each}: give 1 to {EACH}, the number of prompts of each task that are scored")
     model = Model.named(name, batch=BATCH)
     if not model.mini:
         raise InputError(f"{name!r} is no mini: only minis' pictures can be read by the checker")
     pipe = remember_texts(load_pipeline(model))
-    return Studio(model, prompts_of(SCORED), [0], f"results/worth/{model.key}", pipe=pipe)
+    scored = slice(SCORED.start, SCORED.start + each)
+    return Studio(model, prompts_of(scored), [0], f"results/worth/{model.key}", pipe=pipe)
 
 
 def costs(studio: Studio) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
@@ -71,9 +76,9 @@ def costs(studio: Studio) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     return pd.DataFrame({name: of.mean(0) for name, of in scores.items()}, index=index), scores
 
 
-def search(name: str) -> dict:
+def search(name: str, each: int = EACH) -> dict:
     """Paint without each layer, measure cheaply, and hold the one against the other."""
-    studio = studio_of(name)
+    studio = studio_of(name, each)
     outcomes, scores = costs(studio)
     pipe = studio.pipe
     remember_starts(pipe.transformer)  # many orders of the same inputs, each of which changes one layer
@@ -83,7 +88,7 @@ def search(name: str) -> dict:
     parts = {ALL: np.ones(len(layers), bool)} | (stacks if len(stacks) > 1 else {})
     painted, rows = len(studio.prompts), layers.reset_index().astype(object)
     return {
-        "command": f"python -m workflow.worth {name}", "weights": studio.model.weights,
+        "command": f"python -m workflow.worth {name} --each {each}", "weights": studio.model.weights,
         "pictures a layer": painted, "prompts of the measures": len(prompts_of(MEASURING)),
         "passes of the pictures": (len(layers) + 1) * painted * studio.model.steps * (1 + guided(studio)),
         "passes": passes,
@@ -125,13 +130,19 @@ def ends(of: Interval) -> dict[str, float | None]:
             for name, value in zip(("mean", "low", "high"), of, strict=True)}  # fmt: skip
 
 
-def run(search: Callable[[str], dict], folder: str, about: str | None, arguments: Sequence[str] | None) -> None:
-    """A search of the models that the command line names, each into data/<folder>/<model>.json."""
+def run(
+    search: Callable[..., dict], folder: str, about: str | None, arguments: Sequence[str] | None, **options: int
+) -> None:
+    """A search of the models that the command line names, each into data/<folder>/<model>.json; `options` of the
+    search can be given there too."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", help="minis of data/models.yaml")
-    for name in parser.parse_args(arguments).models:
+    for option, usual in options.items():
+        parser.add_argument(f"--{option}", type=int, default=usual, help=f"prompts of each task, {usual} if not given")
+    given = vars(parser.parse_args(arguments))
+    for name in given.pop("models"):
         try:
-            found = search(name)
+            found = search(name, **given)
         except InputError as error:
             sys.exit(f"error: {error}")
         with write_whole(DATA / folder / f"{name}.json") as unfinished:
@@ -139,7 +150,7 @@ def run(search: Callable[[str], dict], folder: str, about: str | None, arguments
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    run(search, "worth", __doc__, arguments)
+    run(search, "worth", __doc__, arguments, each=EACH)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,8 @@ def over_layers(
     layers = values[0].shape[-1]
     drawn = np.random.default_rng(seed).integers(0, layers, (draws, layers))
     found = statistic(*(side[..., drawn] for side in values))
-    return float(statistic(*values)), *middle_95(found[np.isfinite(found)])
+    found = found[np.isfinite(found)]  # a draw of one layer alone has no ranks
+    return float(statistic(*values)), *(middle_95(found) if len(found) else (np.nan, np.nan))
 
 
 def over_prompts(measure: np.ndarray, scores: np.ndarray, draws: int = 1000, seed: int = 0) -> Interval:

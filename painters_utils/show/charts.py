@@ -165,22 +165,66 @@ def learned_chart(choices: Mapping[str, pd.DataFrame], measure: str, xlabel: str
     Each table has `name`, `measure`, and `learned` with its interval, `learned low` and `learned high`; the choice of
     all layers is a line, for it is none.
     """
-    figure, axes = side_by_side((9.5, 3.6), [1] * len(choices), sharey=True)
+    figure, axes = side_by_side((9.5, 4), [1] * len(choices), sharey=True)
     for axis, (lesson, table) in zip(axes, choices.items(), strict=True):
         every, table = table[table["name"] == "all"], table[table["name"] != "all"]
-        chance = table["name"].str.startswith("chance")
+        groups = table.groupby(table["name"].str.replace(r"^chance.*", "by chance", regex=True), sort=False)
+        signs = iter(zip((BLUE, RED, GREEN, PURPLE, SKY), "DsPv^", strict=True))
         axis.vlines(table[measure], table["learned low"], table["learned high"], color=GREY, lw=1, alpha=0.6)
-        for rows, colour, marker, label in (
-            (table[chance], GREY, "o", "by chance"),
-            (table[~chance], BLUE, "D", "chosen"),
-        ):
-            axis.plot(rows[measure], rows["learned"], marker, color=colour, ms=6, label=label)
-        for row in table[~chance].itertuples():
-            place = (table.loc[row.Index, measure], row.learned)
-            axis.annotate(row.name, place, xytext=(5, 4), textcoords="offset points", fontsize=8)
+        for name, rows in groups:
+            colour, marker = (GREY, "o") if name == "by chance" else next(signs)
+            axis.plot(rows[measure], rows["learned"], marker, color=colour, ms=7, label=name, ls="")
         axis.axhline(float(every["learned"].iloc[0]), color=ORANGE, lw=1.2, ls="--", label="all layers")
         axis.set(title=lesson, xlabel=xlabel)
-        axis.margins(x=0.15)
+        axis.margins(x=0.1)
     axes[0].set_ylabel("learned (0 = untouched, 1 = as taught)")
-    axes[-1].legend(frameon=False, fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    return figure
+
+
+def worth_scatter(layers: pd.DataFrame, measure: str, outcome: str) -> Figure:
+    """A cheap measure of each layer across, what leaving it out costs up; a colour and a marker for each stack.
+
+    `layers` has a row for each layer: stack, layer, and both columns. The first three of either column are named.
+    """
+    figure, axis = plt.subplots(figsize=(6.4, 4))
+    looks = zip(dict.fromkeys(layers["stack"]), (BLUE, ORANGE, GREEN, RED), ("o", "s", "^", "D"), strict=False)
+    for stack, colour, marker in looks:
+        some = layers[layers["stack"] == stack]
+        axis.plot(some[measure], some[outcome], marker, color=colour, ms=5, alpha=0.8, label=short(stack))
+    named = pd.concat([layers.nlargest(3, outcome), layers.nlargest(3, measure)]).drop_duplicates(["stack", "layer"])
+    for row in named.itertuples():
+        place = (layers.loc[row.Index, measure], layers.loc[row.Index, outcome])
+        axis.annotate(f"{short(row.stack)} {row.layer}", place, xytext=(-6, 0), textcoords="offset points",
+                      ha="right", va="center", fontsize=8)  # fmt: skip
+    axis.axhline(0, color=GREY, lw=0.8, ls=":")
+    axis.set(xscale="log", xlabel=measure, ylabel=f"{outcome} (1: as bad as chance)")
+    if layers["stack"].nunique() > 1:
+        axis.legend(frameon=False, fontsize=9)
+    figure.tight_layout()
+    return figure
+
+
+def fewer_chart(rows: pd.DataFrame, judged: pd.DataFrame, layers: int, wanted: float) -> Figure:
+    """What is kept when fewer layers run, a line for each ranking, and with intervals what was judged on other prompts.
+
+    Both tables have a row for each set: "by", "left out", "kept"; `judged` also "kept low", "kept high".
+    """
+    figure, axis = plt.subplots(figsize=(6.4, 3.8))
+    looks = zip(dict.fromkeys(rows["by"]), (BLUE, GREEN, GREY), ("o", "s", "^"), strict=False)
+    for by, colour, marker in looks:
+        some = rows[rows["by"] == by]
+        axis.plot(1 - some["left out"] / layers, some["kept"], marker=marker, ms=5, lw=1.4, color=colour, label=by)
+    axis.errorbar(
+        1 - judged["left out"] / layers, judged["kept"], [judged["kept"] - judged["kept low"],
+        judged["kept high"] - judged["kept"]], fmt="D", ms=6, color=RED, lw=1.6, capsize=3,
+        label="judged on other prompts and noise",
+    )  # fmt: skip
+    axis.axhline(wanted, color=GREY, lw=0.8, ls=":")
+    axis.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
+    axis.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
+    axis.set(xlabel="layers that run", ylabel="score kept")
+    axis.invert_xaxis()
+    axis.legend(frameon=False, fontsize=9, loc="lower left")
+    figure.tight_layout()
     return figure

@@ -256,3 +256,14 @@ def test_the_other_charts_show_all_of_their_panels():
     assert round(shown.width) == round(shown.height) == 96, "a picture of 96 px, pixel by pixel"
     file = figures.figure_file(rows, "caption", "alt")
     assert (file.width, file.height) == Image.open(io.BytesIO(file.picture)).size
+
+
+def test_what_was_learned_has_a_point_for_each_choice_and_a_line_for_all_layers():
+    rows = [{"name": name, "worth": worth, "learned": worth, "learned low": worth - 0.1, "learned high": worth + 0.1}
+            for name, worth in (("worth most", 0.6), ("chance 1", 0.2), ("chance 2", 0.1), ("all", 0.5))]  # fmt: skip
+    figure = charts.learned_chart({"colour": pd.DataFrame(rows), "style": pd.DataFrame(rows)}, "worth", "worth")
+    for axis, lesson in zip(figure.axes, ("colour", "style"), strict=True):
+        chosen, by_chance, every = axis.lines
+        assert axis.get_title() == lesson and set(every.get_ydata()) == {0.5}
+        assert list(by_chance.get_xdata()) == [0.2, 0.1] and list(chosen.get_ydata()) == [0.6]
+    assert [text.get_text() for text in figure.legends[0].texts] == ["worth most", "by chance", "all layers"]

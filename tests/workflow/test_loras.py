@@ -4,10 +4,13 @@ import sys
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from painters_utils.errors import InputError
+from painters_utils.models.adapter import DOWN, UP
 from workflow import loras
-from workflow.loras import LAYERS, choices, follows, new_scenes, search
+from workflow.loras import LAYERS, choices, follows, new_scenes, search, shrink
 
 WORTH = [0.1 * (layer % 7) + 0.01 * layer for layer in range(24)]
 PROXY = [1 / (1 + layer) for layer in range(24)]
@@ -37,6 +40,16 @@ def test_the_correlation_finds_what_was_planted():
     assert up["mean"] > 0.9 and up["low"] > 0.5 and down["mean"] < -0.9 and down["high"] < -0.5
     nothing = follows(worth, rng.standard_normal((2, 10, 16)))
     assert nothing["low"] < 0 < nothing["high"]
+
+
+def test_a_shrunk_adapter_is_the_nearest_of_its_rank(tmp_path):
+    torch.manual_seed(0)
+    up, down = torch.randn(8, 3) * torch.tensor([10.0, 5.0, 0.1]), torch.randn(3, 6)
+    save_file({f"a{UP}": up, f"a{DOWN}": down}, tmp_path / "whole.safetensors")
+    small = load_file(shrink(tmp_path / "whole.safetensors", tmp_path / "small.safetensors", 2))
+    assert small[f"a{UP}"].shape == (8, 2) and small[f"a{DOWN}"].shape == (2, 6)
+    after, before = small[f"a{UP}"].float() @ small[f"a{DOWN}"].float(), up @ down
+    assert (after - before).norm() < 0.02 * before.norm()
 
 
 def test_new_prompts_were_not_trained():
