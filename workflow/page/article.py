@@ -84,7 +84,7 @@ def article(study: Study, documents: Documents, figures: Mapping[str, Mapping[st
         numbers=numbers, findings=findings, facts=facts, claims=load_claims(), costs=cost_chapters(), figures=figures,
         telling=facts.most_telling(numbers, study.models), ways=facts.WAYS, links=links(), live=live,
         precision=kept_in(DATA / "precision.json"), bert=kept_in(DATA / BY_HAND / "21_bert.json"),
-        ran=ran, searched=lambda search, model: read_search(search, model)[0], figure=figure, strips=strips,
+        ran=ran, searched=lambda search, model: read_search(search, model)[0] or {}, figure=figure, strips=strips,
         baselines=baselines, right=right_share, stacks_svg=stacks_svg, heat_map=heat_map,
         worth_chart=worth_chart, fewer_chart=fewer_chart,
         sweeps=lambda some: sweep_charts(some, facts.titles_of(some), colours, CATASTROPHIC), verdicts=VERDICTS,

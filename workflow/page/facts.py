@@ -206,6 +206,12 @@ def without(rows: Rows) -> list[list]:
     return found
 
 
+def damped(finds: Sequence[Mapping]) -> list[bool]:
+    """Of each model's search for drift: does one layer, damped to a quarter, surely keep more than none?"""
+    key = "score kept by a repeat damped to a quarter, less that without the half"
+    return [find["found"][key]["low"] > 0 for find in finds if key in find["found"]]
+
+
 def measures(found: Mapping) -> list[dict]:
     """Of what `workflow.worth` has found: each cheap measure's rank correlations and its cost, the best first."""
     layers = pd.DataFrame(**found["layers"]).astype(float, errors="ignore")
