@@ -146,7 +146,7 @@ def run(
         except InputError as error:
             sys.exit(f"error: {error}")
         with write_whole(DATA / folder / f"{name}.json") as unfinished:
-            unfinished.write_text(json.dumps(found, ensure_ascii=False) + "\n")
+            unfinished.write_text(json.dumps(found, ensure_ascii=False, separators=(",", ":")) + "\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
