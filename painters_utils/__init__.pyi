@@ -20,8 +20,8 @@ from .show.figures import (
     show_table as show_table,
 )
 from .study.experiments import EXPERIMENTS as EXPERIMENTS, Experiment as Experiment, experiment as experiment
-from .study.loss import Loss as Loss
 from .study.numbers import read_numbers as read_numbers, save_numbers as save_numbers
 from .study.recordings import load_or_record as load_or_record
 from .study.studio import Studio as Studio
 from .study.variants import Variant as Variant, custom_variant as custom_variant
+from .study.velocity import VelocityError as VelocityError

@@ -45,7 +45,7 @@ def test_each_name_is_the_one_of_its_module(name):
 
 
 def test_what_every_notebook_and_reader_needs_is_there():
-    wanted = "layer_order find_stacks build_order record_activations find_bands load_pipeline Studio Model paint Loss"
+    wanted = "layer_order find_stacks build_order record_activations find_bands load_pipeline Studio Model paint"
     assert set(wanted.split()) <= set(promised())
 
 

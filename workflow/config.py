@@ -61,7 +61,6 @@ class Settings(Group):
     prompts: list[str]
     seeds: Count
     suite: int = Field(ge=0, le=20)
-    scenes: Count
     steps: Count | None
     judges: Judges
     others: Others
@@ -98,7 +97,7 @@ class Study:
     def settings_of(self, model: Model | None) -> dict[str, Any]:
         """All that a notebook can be told, for a model or (None) once for all of them, by the parameters' names."""
         settings, out = self.settings, from_root(self.out)
-        given = settings.model_dump(include={"suite", "scenes", "judges", "loading"}) | {
+        given = settings.model_dump(include={"suite", "judges", "loading"}) | {
             "models": [model.name for model in self.models],
             "notebooks": list(self.notebooks),
             "seeds": list(range(settings.seeds)),

@@ -26,7 +26,7 @@ from .config import Study
 from .flop import count_flop
 
 GALLERY = 4  # pictures per prompt in 01_models
-GRID, LEVELS = 15, 5  # of the denoising loss: loops in 10_looped_parallel for each stack, noise levels
+GRID = 15  # cells of 10_looped_parallel for each stack, of which the velocity error is taken
 SHARE_OF_PEAK = 0.4  # of the speed of a large matrix product that a forward pass reaches
 
 
@@ -72,12 +72,12 @@ class Plan:
             f"paints     about {pictures:,} pictures: {len(orders)} orders and the untouched model × {scored} "
             f"prompts × {seeds} seeds, and {more} more; {size}, {model.steps} steps"
         )
-        loss = loss_passes(notebooks, model) * min(study.settings.scenes, scored * seeds)
-        passes = pictures * model.steps * (1 + twice) + loss
+        errors = error_passes(notebooks, model) * (18 if model.mini else prompts) * (1 + twice)
+        passes = pictures * model.steps * (1 + twice) + errors
         self.lines.append(
             f"passes     about {passes:,} through the transformer, one picture each"
             + (", guidance counted twice" if twice else "")
-            + (f"; {loss:,} of them for the denoising loss" if loss else "")
+            + (f"; {errors:,} of them for velocity errors" if errors else "")
         )
         if not model.mini and not self.elsewhere:
             device, dtype = model.loading.on_device(), model.loading.dtype or "float32"
@@ -148,12 +148,14 @@ def guides(model: Model) -> bool:
     return "guidance_embeds" not in empty_part(model.source, "transformer").config
 
 
-def loss_passes(notebooks: list[str], model: Model) -> int:
-    """Passes of a picture for the denoising loss: of every skipped and every swapped layer, and of a grid of loops."""
-    orders = GRID * len(model.depths) if "10_looped_parallel" in notebooks else 0
-    if "12_layer_by_layer" in notebooks:
-        orders += sum(model.depths.values()) + sum(map(len, neighbour_swaps(model.depths).values()))
-    return (orders + 1) * LEVELS if orders else 0
+def error_passes(notebooks: list[str], model: Model) -> int:
+    """Passes of a prompt for velocity errors: of every skipped and every swapped layer, and of a grid of loops.
+
+    Each notebook paints the prompts first, and asks every step once more.
+    """
+    grid = GRID * len(model.depths) + 2 * model.steps
+    singles = sum(model.depths.values()) + sum(map(len, neighbour_swaps(model.depths).values())) + 2 * model.steps
+    return grid * ("10_looped_parallel" in notebooks) + singles * ("12_layer_by_layer" in notebooks)
 
 
 def count_tokens(model: Model) -> int:

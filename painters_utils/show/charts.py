@@ -93,7 +93,7 @@ def loops_map(kept: Mapping[str, pd.DataFrame]) -> Figure:
         for row, best in enumerate(np.nanargmin(values.to_numpy(), axis=1)):
             axis.add_patch(Rectangle((best + 0.02, row + 0.02), 0.96, 0.96, fill=False, ec=RED, lw=2.2))
         axis.set(title=stack, xlabel="loops", ylabel="layers in parallel")
-    figure.colorbar(axes[-1].collections[0], ax=axes, label="rise of the denoising loss")
+    figure.colorbar(axes[-1].collections[0], ax=axes, label="velocity error")
     return figure
 
 

@@ -19,10 +19,9 @@ from painters_utils.engine.orders import Order
 from painters_utils.engine.rearrange import layer_order, without_text
 from painters_utils.engine.stacks import find_stacks
 
-from .velocity import Trajectory, final_latents, relative_square
+from .velocity import EARLY, Trajectory, final_latents, relative_square
 
 Place = tuple[str, int]  # stack, layer
-EARLY = 1  # the step that tells most: the second
 DRAWS = 4  # random directions of the backward pass
 
 

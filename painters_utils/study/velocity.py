@@ -6,16 +6,26 @@ in the same pass, v is the guided velocity, which the picture follows.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from diffusers import DiffusionPipeline
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from originals.skeleton import pipeline_kwargs
 from painters_utils.engine.noise import noise_generator
 from painters_utils.errors import InputError
+from painters_utils.measure.intervals import Interval, interval
+from painters_utils.measure.world import suite_prompts
+
+from .studio import Studio
+from .variants import Variant
+
+EARLY = 1  # the step that tells most, counted from 0 (notebook 19_worth)
 
 
 def final_latents(pipe: DiffusionPipeline, prompts: Sequence[str], call: Mapping[str, Any], seed: int = 0) -> Tensor:
@@ -66,3 +76,62 @@ def relative_square(found: Tensor, own: Tensor) -> np.ndarray:
     """‖found − own‖² / ‖own‖² of each picture of a batch."""
     found, own = found.float().flatten(1), own.float().flatten(1)
     return ((found - own).square().sum(1) / own.square().sum(1)).cpu().numpy()
+
+
+class VelocityError:
+    """The velocity error of a studio's model at one early step, which stands in for painting.
+
+    Of a mini it is taken on `each` prompts of each of the suite's tasks, of any other model on the studio's prompts.
+    What was computed once is kept in the studio's store.
+    """
+
+    def __init__(self, studio: Studio, each: int = 2) -> None:
+        self.studio = studio
+        self.prompts = suite_prompts(each) if studio.model.mini else list(studio.shown)
+        self.step = min(EARLY, studio.model.steps - 1)
+
+    @cached_property
+    def ways(self) -> list[Trajectory]:
+        """What the untouched model does on its way to the prompts' pictures, batch by batch."""
+        batch, model = self.studio.model.loading.batch or 1, self.studio.model
+        parts = [self.prompts[start : start + batch] for start in range(0, len(self.prompts), batch)]
+        return [Trajectory(self.studio.pipe, part, model.call) for part in parts]
+
+    @cached_property
+    def why_not(self) -> str:
+        """Why the model has no velocity error; empty if it has one."""
+        try:
+            self.ways  # noqa: B018 - painted here, or refused
+        except InputError as error:
+            return str(error)
+        return ""
+
+    def of(self, variant: Variant) -> np.ndarray:
+        """(prompts,): the error under a variant.
+
+        `InputError` for a model without one, and for variants of some steps only: it is taken at one step.
+        """
+        if variant.steps is not None:
+            raise InputError(f"variant {variant.name!r} holds in some steps only: the velocity error is taken at one")
+
+        def compute() -> pd.DataFrame:
+            if self.why_not:
+                raise InputError(f"{self.studio.model.name!r} has no velocity error: {self.why_not}")
+            with self.studio.order(variant):
+                return pd.DataFrame({"error": np.concatenate([way.error(self.step) for way in self.ways])})
+
+        about = f"velocity error of {len(self.prompts)} prompts at step {self.step}"
+        return self.studio._kept(about, variant, compute)["error"].to_numpy()
+
+    def mean(self, variant: Variant) -> Interval:
+        """The mean error with its interval over prompts."""
+        return interval(self.of(variant), self.prompts)
+
+    def table(self, groups: Mapping[str, Sequence[Variant]]) -> pd.DataFrame:
+        """`mean` of variant after variant, a row each; columns "name", "name low", "name high" for each group."""
+        columns = {}
+        for name, variants in groups.items():
+            means = [self.mean(variant) for variant in tqdm(variants, desc=name, leave=False)]
+            for column, end in enumerate(("", " low", " high")):
+                columns[name + end] = pd.Series([mean[column] for mean in means], dtype=float)
+        return pd.DataFrame(columns)

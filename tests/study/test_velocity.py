@@ -7,11 +7,12 @@ import pytest
 import torch
 from conftest import Toy, flux_is_slow
 
+from painters_utils import Model, Studio, custom_variant
 from painters_utils.engine.rearrange import layer_order
 from painters_utils.engine.stacks import find_stacks
 from painters_utils.errors import InputError
 from painters_utils.study import proxies
-from painters_utils.study.velocity import Trajectory
+from painters_utils.study.velocity import Trajectory, VelocityError
 
 PROMPTS = ["a red dog", "a blue cat"]  # as many as the toys have inputs
 
@@ -116,3 +117,41 @@ def test_all_measures_have_a_row_a_layer_and_a_cost(sd3: Toy) -> None:
     assert cost["velocity error, second step"] == 2 * (24 + 2), "two steps of the way, and one pass a layer"
     assert cost["1 − cosine of in and out"] == 2 * (1 + 2) < cost["gradient × update"] < cost["denoising loss"]
     assert cost["change of the final latents, half the steps"] == 2 * 2 * (24 + 1)
+
+
+# -- of a studio ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Studio:
+    prompts = ["a green balloon on a gray background", "two red apples on a blue background"]
+    return Studio(Model.named("sd3-mini", steps=2), prompts, [0], tmp_path_factory.mktemp("velocity"))
+
+
+def test_a_studios_velocity_error_is_taken_once_and_kept(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    error, stack = VelocityError(studio, each=1), "transformer_blocks"
+    assert error.why_not == "" and len(error.prompts) == 9
+    skip = custom_variant(stack, 24, "skip", band=[4, 15])
+    assert error.mean(custom_variant(stack, 24, "identity")) == (0, 0, 0)
+    mean, low, high = error.mean(skip)
+    assert 0 < low <= mean <= high
+    [way] = error.ways
+    with layer_order(studio.pipe.transformer, {stack: skip.order}):
+        assert error.of(skip) == pytest.approx(way.error(1)), "of the second step"
+    table = error.table({"skipped": [skip], "swapped": []})
+    assert table["skipped low"].tolist() == [low] and table["swapped"].isna().all()
+    monkeypatch.setattr(Trajectory, "error", None)
+    assert np.array_equal(VelocityError(studio, each=1).of(skip), error.of(skip))
+    with pytest.raises(InputError, match="in some steps only"):
+        error.of(custom_variant(stack, 24, "skip", about={"steps": [0, 0]}, band=[4, 15]))
+
+
+def test_a_model_without_one_pass_a_step_says_why(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise InputError("passes 4 times in 2 steps")
+
+    monkeypatch.setattr("painters_utils.study.velocity.Trajectory", refuse)
+    error = VelocityError(studio, each=2)
+    assert error.why_not == "passes 4 times in 2 steps"
+    with pytest.raises(InputError, match="has no velocity error: passes 4 times"):
+        error.of(custom_variant("transformer_blocks", 24, "skip", band=[5, 6]))

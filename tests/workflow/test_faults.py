@@ -76,7 +76,7 @@ with write_whole(Path(out) / "study/15_findings.json") as unfinished:
     unfinished.write_text(json.dumps(found))
 """
 SMALL = dict(
-    models=["sd3-mini"], seeds=1, suite=0, scenes=1, steps=2, profiles={"default": {}},
+    models=["sd3-mini"], seeds=1, suite=0, steps=2, profiles={"default": {}},
     prompts=["a green balloon on a gray background", "a red bridge on a blue background"],
 )  # fmt: skip
 PAGE = """<title>{{ study.profile }}</title>{{ numbers|tojson }}{{ findings|tojson }}

@@ -467,7 +467,8 @@ def planted(search: str, model: Model) -> tuple[dict | None, str]:
             "scales": {"tried": 96, "scenes": 9, "number surely better": 0, "best": [{}] * 3, "best together": ends(1)},
         }, ""  # fmt: skip
     if search == "lora":
-        rows = [{"name": name, "blocks": [1, 2], "learned": ends(0.8), "strict gained": ends(-0.1), "drawing": ends(0.1)}
+        row = {"blocks": [1, 2], "learned": ends(0.8), "strict gained": ends(-0.1), "drawing": ends(0.1)}
+        rows = [row | {"name": name}
                 for name in ("worth most", "all")]  # fmt: skip
         return {
             "stack": stack, "lessons": {lesson: {"choices": rows} for lesson in ("colour", "style")},

@@ -70,10 +70,10 @@ def test_a_plan_counts_before_anything_is_loaded(ovis, tmp_path, never_loaded, c
     runs = [variant.run for name in study.notebooks_of(model) for variant in study.variants_of(model, name)]
     orders = len(set(map(str, runs)))
     pictures = (orders + 1) * 6 * 2 + 4 * 6 + 3 * 6
-    loss = plan.loss_passes(study.notebooks_of(model), model) * min(study.settings.scenes, 6 * 2)
-    assert loss > 0 and model.steps == 3
+    errors = plan.error_passes(study.notebooks_of(model), model) * 6 * 2
+    assert errors > 0 and model.steps == 3
     assert f"about {pictures:,} pictures: {orders} orders and the untouched model × 6 prompts × 2 seeds" in said
-    assert f"about {pictures * 3 * 2 + loss:,} through the transformer" in said and "guidance counted twice" in said
+    assert f"about {pictures * 3 * 2 + errors:,} through the transformer" in said and "guidance counted twice" in said
     for text in ("GiB are free", "of the 1.00 TFLOP/s", "transformer_blocks 4, single_transformer_blocks 4"):
         assert text in said
     assert "download" not in said, "a folder is here already"
@@ -87,8 +87,8 @@ def test_a_study_paints_as_many_orders_as_its_plan_counts(tmp_path):
     assert len(alone) == 24, "every layer once"
     assert {"skip 13–14", "skip 20–21"} <= {variant.name for variant in orders}, "the article's"
     assert sum(variant.preset == "matched" for variant in orders) == 2
-    assert plan.loss_passes(["12_layer_by_layer"], model) == (1 + 24 + 23) * 5
-    assert plan.loss_passes(["05_skip"], model) == 0
+    assert plan.error_passes(["12_layer_by_layer"], model) == 24 + 23 + 2 * model.steps
+    assert plan.error_passes(["05_skip"], model) == 0
     said = str(plan.Plan(study, model))
     assert "GiB" not in said and "pictures" in said, "a mini fits everywhere"
 

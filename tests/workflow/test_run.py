@@ -60,7 +60,7 @@ def test_bad_settings_end_the_run_before_it_starts(arguments, bad, remedy, monke
         ({"judges": {"dyno": None}}, "unknown setting of judges 'dyno': choose one of dino"),
         ({"judges": {"dino": 3}}, "judges dino is 3: .* string"),
         ({"models": []}, r"models is \[\]: .* at least 1"),
-        ({"scenes": 1.5}, "scenes is 1.5: .* integer"),
+        ({"suite": 1.5}, "suite is 1.5: .* integer"),
     ],
 )
 def test_a_bad_configuration_is_refused(changes, message):
