@@ -479,7 +479,7 @@ def planted(search: str, model: Model) -> tuple[dict | None, str]:
 
 
 def test_what_searches_have_found_is_told_with_its_interval(tmp_path, monkeypatch):
-    study = made_up(tmp_path, ["flux-mini"], ["05_skip"])
+    study = made_up(tmp_path, ["flux-mini"], ["05_skip", "19_worth", "20_drift", "22_lora"])
     monkeypatch.setattr(article, "read_search", lambda search, model: (None, "nothing was searched"))
     listed = re.findall(r'<section id="(.*?)">', build.build_page(study).read_text())
     assert not {"worth", "drift", "lora"} & set(listed), "nothing was searched"
