@@ -488,6 +488,9 @@ def test_what_searches_have_found_is_told_with_its_interval(tmp_path, monkeypatc
     worth = section(page, "worth")
     assert "with a correlation of 0.60 (0.56 – 0.64), the denoising loss with one of −1.00" in worth
     assert "2 of FLUX mini’s 10 layers can be left out together: on 189 pictures" in worth
+    assert facts.thinnest(study.models, lambda *about: planted(*about)[0]) | {"model": None} == {
+        "model": None, "layers": 10, "gone": 2, "kept": ends(0.9)
+    }  # fmt: skip
     assert "velocity error, second step 1.00" in worth and "10 %" in worth
     drift = section(page, "drift")
     assert "gets back 30 % (26 – 34 %) of what it loses" in drift and "middle half, 2–5 50 % (46 – 54 %) 70 %" in drift

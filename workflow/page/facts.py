@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -204,6 +204,16 @@ def without(rows: Rows) -> list[list]:
         told = [f"{title} {intervals.percent(row[name])}" for name, title in named if row.get(name) is not None]
         found.append([f"without {layer(row)}", f"{percent(row)} of the score", minus("; ".join(told))])
     return found
+
+
+def thinnest(models: Sequence[Model], searched: Callable[[str, Model], Mapping]) -> dict | None:
+    """Of the models' searches for fewer layers, the one after which the largest share can go together."""
+    found = []
+    for model in models:
+        if thin := searched("fewer", model):
+            row = thin["judged"][0]
+            found.append({"model": model, "layers": thin["layers"], "gone": row["left out"], "kept": row["kept"]})
+    return max(found, key=lambda one: one["gone"] / one["layers"], default=None)
 
 
 def damped(finds: Sequence[Mapping]) -> list[bool]:
