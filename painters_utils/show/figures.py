@@ -110,7 +110,7 @@ def smallest_webp(picture: Image.Image) -> bytes:
     """The picture as WebP: lossy, or in steps of 8 of 255 without loss, whichever is smaller; for charts the latter."""
     flat = picture.point([round(value / 255 * 31) * 255 // 31 for value in range(256)] * 3)
     files = []
-    for kind, options in ((picture, {"quality": 40}), (flat, {"lossless": True})):
+    for kind, options in ((picture, {"quality": 33}), (flat, {"lossless": True})):
         buffer = io.BytesIO()
         kind.save(buffer, format="webp", method=6, **options)
         files.append(buffer.getvalue())

@@ -498,7 +498,7 @@ def test_what_searches_have_found_is_told_with_its_interval(tmp_path, monkeypatc
     assert "vectors that are off by 50 % at the first step (squared error), and by 20 % with" in drift
     assert "None of them surely lowers the denoising loss" in drift
     lora = section(page, "lora")
-    assert "learn 10 points more (6 to 14) than all 19 do" in lora and "does not tell what an adapter learns" in lora
+    assert "learn 10 points more (6 to 14) than all 19 do" in lora and "these choices do not decide" in lora
 
 
 def test_what_is_run_by_hand_is_kept_as_a_page_and_numbers(study, tmp_path):

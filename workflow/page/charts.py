@@ -202,7 +202,9 @@ def worth_chart(found: Mapping) -> Markup:
     ]  # fmt: skip
     values, most = layers[measure].tolist(), max(0.2, float(layers["score lost"].max()))
     up = Axis("% of the score lost", min(-0.05, float(layers["score lost"].min())), most, shares(most))
-    across = log_axis("velocity error of one early step", values, [10.0**power for power in range(-6, 3)])
+    across = log_axis(
+        "velocity error of one early step", values, [step * 10.0**power for power in range(-6, 3) for step in (1, 3)]
+    )
     told = spearman(layers[measure].to_numpy(), layers["score lost"].to_numpy())
     title = f"Score lost without each of {len(layers)} layers against its velocity error; rank correlation {told:.2f}."
     return dot_chart(groups, title, across, up)
@@ -211,13 +213,15 @@ def worth_chart(found: Mapping) -> Markup:
 def fewer_chart(found: Mapping) -> Markup:
     """What `workflow.fewer` has found of a model: the score kept as ever more layers are left out, a line a ranking."""
     rows, colours = found["chosen among"], ("#0072B2", "#009E73", "#E69F00")
+    named = {"velocity error, each alone": "each alone", "velocity error, one after the other": "in turn",
+             "score lost, each alone": "by the score"}  # fmt: skip
     lines = []
     for ranking, colour in zip(dict.fromkeys(row["by"] for row in rows), colours, strict=False):
         points = [(0.0, 1.0, "nothing left out: 100 %")]
         points += [(row["share"], row["kept"]["mean"],
                     f"{row['left out']} layers left out: {100 * row['kept']['mean']:.0f} % of the score")
                    for row in rows if row["by"] == ranking]  # fmt: skip
-        lines.append(Line(ranking, colour, points))
+        lines.append(Line(named.get(ranking, ranking), colour, points))
     told = "; ".join(f"{line.name} {100 * line.points[-1][1]:.0f} %" for line in lines)
     least = min(value for line in lines for _, value, _ in line.points)
     most = max(share for line in lines for share, _, _ in line.points)
