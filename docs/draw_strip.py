@@ -43,7 +43,7 @@ def main() -> None:
         for row, picture in enumerate(pictures):
             large = picture.image.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
             strip.paste(large, (column * step, HEAD + row * step))
-    strip.save(FILE, quality=60, method=6)
+    strip.save(FILE, quality=35, method=6)
     print(f"{FILE.relative_to(ROOT)}: {FILE.stat().st_size // 1024} KB, {strip.width} × {strip.height} px")
 
 

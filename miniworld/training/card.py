@@ -132,7 +132,7 @@ def draw_training(log: pd.DataFrame, path: Path) -> None:
         right.yaxis.label.set_color(ORANGE)
         right.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     figure.tight_layout()
-    figure.savefig(path, dpi=110, pil_kwargs={"quality": 60, "method": 6})
+    figure.savefig(path, dpi=110, pil_kwargs={"quality": 35, "method": 6})
     plt.close(figure)
 
 

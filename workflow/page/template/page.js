@@ -130,7 +130,10 @@ for (const figure of all(".roles")) {
   range.oninput = () => show(Number(range.value));
   figure.querySelector(".back").onclick = () => show(Math.max(0, range.value - 1));
   figure.querySelector(".on").onclick = () => show(Math.min(rows.length - 1, Number(range.value) + 1));
-  for (const cell of all(".cells i[data-layer]", figure)) cell.onclick = () => show(Number(cell.dataset.layer));
+  for (const cell of all(".cells i[data-layer]", figure)) {
+    cell.onclick = () => show(Number(cell.dataset.layer));
+    cell.title = `${rows[cell.dataset.layer][0]}: ${rows[cell.dataset.layer].slice(1).join("; ")}`;
+  }
   show(Number(range.value));
 }
 
