@@ -13,8 +13,8 @@ const STRATEGIES = {
   random_order: { title: "random order", build: shuffled },
   parallel: { title: "parallel", build: (band) => [band] },
   looped_parallel: { title: "looped parallel, 3 times", build: (band) => [band, band, band] },
-  remove_first: { title: "without the first", build: () => [], ends: "first" },
-  remove_last: { title: "without the last", build: () => [], ends: "last" },
+  remove_first: { title: "without the first layers", build: () => [], ends: "first" },
+  remove_last: { title: "without the last layers", build: () => [], ends: "last" },
 };
 
 const usualOrder = (depth) => [...Array(depth).keys()];
@@ -87,6 +87,24 @@ function readOrder(text, stack) {
   const wrong = check(order, stack);
   if (wrong) throw new Error(wrong);
   return order;
+}
+
+/** An order as pieces and how often each runs in a row, as `find_loops` of Python: read from the left, the shortest first. */
+function loopsOf(order) {
+  const pieces = [], same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
+  for (let at = 0; at < order.length;) {
+    let piece = order.slice(at, at + 1), often = 1;
+    for (let size = 1; 2 * size <= order.length - at; size++) {
+      const loop = order.slice(at, at + size), again = () => same(loop, order.slice(at + often * size, at + (often + 1) * size));
+      if (!again()) continue;
+      piece = loop;
+      while (again()) often++;
+      break;
+    }
+    pieces.push({ piece, often });
+    at += piece.length * often;
+  }
+  return pieces;
 }
 
 /** What is wrong with an order of a stack; empty if it can run. After SD3's last layer, which returns no words, nothing can. */

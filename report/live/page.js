@@ -2,7 +2,7 @@
 "use strict";
 
 const element = (id) => document.getElementById(id);
-const state = { model: ABOUT.first, prompt: ABOUT.prompts[0], seed: 0, steps: 0, orders: {} };
+const state = { model: ABOUT.first, prompt: ABOUT.prompts[0], seed: 0, steps: 0, orders: {}, away: 0, damping: 1 };
 const model = () => ABOUT.models[state.model], stacks = () => model().stacks;
 let painter = null, loading = ""; // the painter of `state.model`, once its weights are here
 let chosen = { stack: "", places: [] }, running = 0, ended = Promise.resolve(), untouchedOf = "";
@@ -89,15 +89,17 @@ async function ready() {
 /** Show what is chosen, keep it in the address, and paint it. */
 function update() {
   for (const input of document.getElementsByName("model")) input.checked = input.value === state.model;
-  for (const name of ["prompt", "seed", "steps"]) element(name).value = state[name];
+  for (const name of ["prompt", "seed", "steps", "away", "damping"]) element(name).value = state[name];
   element("example").value = ABOUT.prompts.includes(state.prompt) ? state.prompt : "";
   const wrongOrder = stacks().map((stack) => check(state.orders[stack.name], stack)).find(Boolean);
   say("words", wrongOrder ? `This order cannot run: ${wrongOrder}.` : `${orderInWords()}.`);
   const wrongPrompt = promptTrouble(state.prompt);
   say("hint", wrongPrompt);
   showStacks();
-  const order = stacks().map((stack) => writeOrder(state.orders[stack.name])).join("/"), { seed, steps, prompt } = state;
+  const order = stacks().map((stack) => writeOrder(state.orders[stack.name])).join("/"), { seed, steps, prompt, away, damping } = state;
   const address = new URLSearchParams({ model: state.model, order, seed, steps, prompt });
+  if (away) address.set("away", away);
+  if (damping > 1) address.set("damping", damping);
   history.replaceState(null, "", `#${`${address}`.replace(/%2C/g, ",").replace(/%2F/g, "/").replace(/%28/g, "(").replace(/%29/g, ")")}`);
   const run = ++running;
   document.body.classList.add("stale");
@@ -109,13 +111,15 @@ function orderInWords() {
   const changed = stacks().filter(({ name, depth }) => writeOrder(state.orders[name]) !== writeOrder(usualOrder(depth)));
   const words = changed.map(({ name, title, depth }) => `${stacks().length > 1 ? `${title} ` : ""}${describe(state.orders[name], depth)}`);
   const said = words.join("; ") || "every layer runs once, in order";
-  return said[0].toUpperCase() + said.slice(1);
+  const loops = stacks().some(({ name }) => loopsOf(state.orders[name]).some(({ often }) => often > 1));
+  const damped = state.damping > 1 && loops ? `, each time 1/${state.damping} of the way` : "";
+  return `${said[0].toUpperCase()}${said.slice(1)}${damped}${state.away && words.length ? "; painted away from it" : ""}`;
 }
 
 /** Paint the untouched picture, if it is another one now, and the changed one; given up when a newer run is wanted. */
 async function paintBoth(run) {
-  const { prompt, seed, steps, orders } = state, { guidance } = model(), which = JSON.stringify([state.model, prompt, seed, steps]);
-  const jobs = [["untouched", {}], ["changed", { ...orders }]].filter(([name]) => name === "changed" || which !== untouchedOf);
+  const { prompt, seed, steps, orders, away, damping } = state, { guidance } = model(), which = JSON.stringify([state.model, prompt, seed, steps]);
+  const jobs = [["untouched", {}], ["changed", { orders: { ...orders }, away, damping }]].filter(([name]) => name === "changed" || which !== untouchedOf);
   for (const [number, [name, some]] of jobs.entries()) {
     const seen = async (step) => {
       element("progress").value = (number + step / steps) / jobs.length;
@@ -125,7 +129,7 @@ async function paintBoth(run) {
     const began = performance.now();
     try {
       if (run !== running) return;
-      draw(element(name), await painter.paint(prompt, { seed, steps, guidance, orders: some, seen }));
+      draw(element(name), await painter.paint(prompt, { seed, steps, guidance, ...some, seen }));
     } catch (error) {
       if (run === running) say("loading", `This device could not paint it: ${error.message}.`);
       return;
@@ -159,10 +163,11 @@ function makeStacks() {
     part.querySelector(".help").textContent = stack.about;
     part.querySelector("ol").setAttribute("aria-label", `The ${stack.title} layers, in the order in which they run`);
     for (const [key, { title }] of Object.entries(STRATEGIES)) field("strategy").append(new Option(title, key));
-    const [first, last] = middle(stack);
+    const [first, last] = stack.half;
     Object.assign(field("first"), { value: first, max: stack.depth - 1 });
     Object.assign(field("last"), { value: last, max: stack.depth - 1 });
     for (const name of ["strategy", "first", "last", "draw"]) field(name).onchange = () => {
+      [field("first").value, field("last").value] = bandOf(part, stack)[0];
       if (field("strategy").value) change(stack.name, buildOrder(field("strategy").value, stack.depth, ...bandOf(part, stack)));
     };
     listenTo(part.querySelector("ol"), stack.name);
@@ -171,6 +176,7 @@ function makeStacks() {
 }
 
 function showStacks() {
+  showWays();
   document.body.classList.toggle("choosing", chosen.places.length > 0);
   for (const part of element("stacks").children) {
     const stack = stacks().find(({ name }) => name === part.dataset.stack), order = state.orders[stack.name];
@@ -207,7 +213,42 @@ function bandOf(part, { depth }) {
   return [ends.map((layer) => Math.min(depth - 1, layer)).sort((a, b) => a - b), draw];
 }
 
-const middle = ({ depth }) => [Math.floor(depth / 3), Math.floor(2 * depth / 3) - 1];
+/** The report's ways to run the middle half of the deepest stack: each a press away. */
+const WAYS = [
+  { words: "Untouched", strategy: "identity" },
+  { words: "Shuffled", strategy: "random_order" },
+  { words: "Reversed", strategy: "reverse" },
+  { words: "In parallel", strategy: "parallel" },
+  { words: "Left out", strategy: "skip" },
+  { words: "One layer in place of all", strategy: "middle_repeat" },
+  { words: "One layer, damped to a quarter", strategy: "middle_repeat", damping: 4 },
+  { words: "Away from itself without them", strategy: "skip", away: 1 },
+];
+const deepest = () => stacks().reduce((one, other) => other.depth > one.depth ? other : one);
+
+function makeWays() {
+  const { name, title, depth, half } = deepest();
+  element("half").textContent = `What the report compares: ${title} layers ${half.join("–")} of ${depth}`;
+  element("ways").replaceChildren(...WAYS.map(({ words, strategy, away = 0, damping = 1 }) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = words;
+    button.onclick = () => {
+      untouched();
+      Object.assign(state, { away, damping });
+      change(name, buildOrder(strategy, depth, half));
+    };
+    return button;
+  }));
+}
+
+/** Which of the report's ways it is that runs now. */
+function showWays() {
+  const { name, depth, half } = deepest(), now = writeOrder(state.orders[name]);
+  const others = stacks().every((stack) => stack.name === name || writeOrder(state.orders[stack.name]) === writeOrder(usualOrder(stack.depth)));
+  WAYS.forEach(({ strategy, away = 0, damping = 1 }, at) => element("ways").children[at].setAttribute("aria-pressed",
+    others && away === state.away && damping === state.damping && writeOrder(buildOrder(strategy, depth, half)) === now));
+}
 
 /** Take hold of a layer and drop it elsewhere; a click chooses it. A finger holds for a moment, or it would scroll. */
 function listenTo(list, stack) {
@@ -306,14 +347,15 @@ function untouched() {
   chosen = { stack: "", places: [] };
 }
 
-/** Another model: its own number of steps, and the middle of its deepest stack backwards to begin with. */
+/** Another model: its own number of steps, and the middle half of its deepest stack shuffled to begin with. */
 function chooseModel(name) {
   state.model = name;
-  state.steps = model().steps;
+  Object.assign(state, { steps: model().steps, away: 0, damping: 1 });
   untouched();
-  const deepest = stacks().at(-1);
-  state.orders[deepest.name] = buildOrder("reverse", deepest.depth, middle(deepest));
+  const { name: stack, depth, half } = deepest();
+  state.orders[stack] = buildOrder("random_order", depth, half);
   makeStacks();
+  makeWays();
 }
 
 // -- the rest ----------------------------------------------------------------------------------------------------
@@ -363,6 +405,11 @@ function readAddress() {
     if (/^\d+$/.test(given.get(key)) && value >= least && value <= most) state[key] = value;
     else notes.push(`The ${key} must be from ${least} to ${most}.`);
   }
+  for (const name of ["away", "damping"]) {
+    if (!given.has(name)) continue;
+    if ([...element(name).options].some(({ value }) => value === given.get(name))) state[name] = Number(given.get(name));
+    else notes.push(`There is no “${name}” of ${given.get(name).slice(0, 20)} here.`);
+  }
   state.prompt = (given.get("prompt") ?? state.prompt).slice(0, 300);
   if (given.has("order")) {
     const texts = given.get("order").split("/");
@@ -396,7 +443,8 @@ function listen() {
   element("prompt").addEventListener("input", suggest);
   element("example").onchange = () => { state.prompt = element("example").value || state.prompt; element("suggestions").replaceChildren(); update(); };
   for (const how of ["off", "twice", "together", "apart", "earlier", "later"]) element(how).onclick = () => edit(how);
-  element("reset").onclick = () => { untouched(); say("note", ""); update(); };
+  for (const name of ["away", "damping"]) element(name).onchange = () => { state[name] = Number(element(name).value); update(); };
+  element("reset").onclick = () => { untouched(); Object.assign(state, { away: 0, damping: 1 }); say("note", ""); update(); };
   addEventListener("hashchange", () => { readAddress(); ready(); update(); });
 }
 

@@ -15,21 +15,29 @@ class Painter {
   /**
    * Paint a prompt: pixels (96 × 96, red, green, blue, 0 to 1). `orders` maps a stack to a list of its blocks, in which
    * a list is a group that runs in parallel; a stack that is not named runs as usual. With a `guidance` above 1 each step
-   * goes away from what would be painted without a prompt. `seen(step)` is called before each step and may wait.
+   * goes away from what would be painted without a prompt. With `away`, the orders make a weaker self, and each step goes
+   * so far beyond the untouched model, away from it. With `damping`, what runs several times in a row goes 1/damping of
+   * its way each time. `seen(step)` is called before each step and may wait.
    */
-  async paint(prompt, { seed = 0, steps = 8, guidance = 0, orders = {}, seen = () => {} } = {}) {
+  async paint(prompt, { seed = 0, steps = 8, guidance = 0, orders = {}, away = 0, damping = 1, seen = () => {} } = {}) {
     const { memory, depths } = this, start = memory.top, times = [...this.timesteps(steps), 0];
+    this.damping = damping;
     const usual = Object.fromEntries(Object.keys(depths).map((stack) => [stack, [...Array(depths[stack]).keys()]]));
     try {
       const texts = (guidance > 1 ? [prompt, ""] : [prompt]).map((text) => this.read(text));
       const latents = latentsFirst(memory, drawNoise(prompt, seed, SIDE * SIDE * CHANNELS));
       const step = memory.matrix(latents.rows, latents.columns);
+      const velocity = (timestep, some) => {
+        const [wanted, without] = texts.map((text) => this.velocity(latents, timestep, text, { ...usual, ...some }));
+        if (!without) return wanted;
+        return add(each(without, (value) => value * (1 - guidance)), each(wanted, (value) => value * guidance));
+      };
       for (let i = 0; i < steps; i++) {
         await seen(i);
         memory.forget([step], () => {
-          const [wanted, without] = texts.map((text) => this.velocity(latents, times[i], text, { ...usual, ...orders }));
-          if (!without) return [wanted];
-          return [add(each(without, (value) => value * (1 - guidance)), each(wanted, (value) => value * guidance))];
+          const under = velocity(times[i], orders);
+          if (!away) return [under];
+          return [add(each(velocity(times[i], {}), (value) => value * (1 + away)), each(under, (value) => value * -away))];
         });
         add(latents, each(step, (value) => value * (times[i + 1] - times[i]) / 1000));
       }
@@ -46,11 +54,19 @@ class Painter {
 
   /** Streams through a stack's blocks in an order. `block(index, ...streams)` returns them anew; a group's are averaged. */
   run(order, streams, block) {
-    const { memory } = this, kept = streams.map((stream) => rowsOf(memory, stream));
-    for (const step of order) memory.forget(kept, () => {
-      const group = [step].flat().map((index) => block(index, ...kept));
-      return kept.map((_, stream) => mean(memory, group.map((of) => of[stream])));
-    });
+    const { memory, damping } = this, kept = streams.map((stream) => rowsOf(memory, stream));
+    const through = (steps, state) => {
+      for (const step of steps) memory.forget(state, () => {
+        const group = [step].flat().map((index) => block(index, ...state));
+        return state.map((_, stream) => mean(memory, group.map((of) => of[stream])));
+      });
+      return state;
+    };
+    for (const { piece, often } of loopsOf(order)) for (let turn = 0; turn < often; turn++) {
+      if (often === 1 || damping === 1) through(piece, kept);
+      else memory.forget(kept, () => through(piece, kept.map((stream) => rowsOf(memory, stream))).map((after, stream) =>
+        add(each(after, (value) => value / damping), each(rowsOf(memory, kept[stream]), (value) => value * (1 - 1 / damping)))));
+    }
     return kept;
   }
 

@@ -1,6 +1,9 @@
 // What a notebook's page can do beyond reading: fold all code, say where one is, and name what is wider than the page.
 const button = document.querySelector(".about button"), codes = [...document.querySelectorAll("details.code")];
 button.hidden = !codes.length;
+if (matchMedia("(max-width: 46rem)").matches) {  // on a phone, what every notebook begins with is a screen of its own
+  for (const code of codes) if (/^Parameters/.test(code.textContent) || /^(import|from) /.test(code.querySelector("pre").textContent)) code.open = false;
+}
 button.onclick = () => {
   const open = codes.some(code => code.open);
   for (const code of codes) code.open = !open;

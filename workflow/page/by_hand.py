@@ -56,7 +56,8 @@ def keep(name: str, results: Path = ROOT / "results", report: Path = ROOT / "rep
     with write_whole(page) as unfinished:
         unfinished.write_text(templates().get_template("notebook.html.j2").render(about))
     with write_whole(data / BY_HAND / f"{name}.json") as unfinished:
-        unfinished.write_text(json.dumps(numbers, ensure_ascii=False, sort_keys=True) + "\n")
+        rounded = json.loads(json.dumps(numbers), parse_float=lambda text: round(float(text), 4))
+        unfinished.write_text(json.dumps(rounded, ensure_ascii=False, sort_keys=True) + "\n")
     return page
 
 

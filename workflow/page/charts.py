@@ -245,11 +245,10 @@ def interval_plot(outcome: Mapping) -> Markup:
     limit = at(outcome["threshold"])
     place = "start" if limit < 20 else "end" if limit > 140 else "middle"
     start, wide = (limit, 160 - limit) if outcome["side"] == "above" else (0, limit)
-    return svg(
-        [f'<rect x="{start:.1f}" y="0" width="{wide:.1f}" height="16" class="claimed"/>',
-         f'<line x1="{limit:.1f}" x2="{limit:.1f}" y1="0" y2="16" class="limit"/>',
-         f'<line x1="{at(outcome["low"]):.1f}" x2="{at(outcome["high"]):.1f}" y1="8" y2="8" class="range"/>',
-         f'<circle cx="{at(outcome["mean"]):.1f}" cy="8" r="4"/>',
-         label(limit, 27, f"{outcome['threshold']:g}".replace("-", "−"), place)],
-        160, 30, "The interval of what was measured; tinted, the side that the claim is on.", "interval",
-    )  # fmt: skip
+    ends = f"M{at(outcome['low']):.1f} 8H{at(outcome['high']):.1f}"
+    words = label(limit, 27, f"{outcome['threshold']:g}".replace("-", "−"), place)
+    return Markup(  # hundreds of these are on the page, each beside its numbers in words
+        f'<svg class="interval" aria-hidden="true" width="160" height="30"><path class="claimed" '
+        f'd="M{start:.1f} 0h{wide:.1f}v16H{start:.1f}z"/><path class="limit" d="M{limit:.1f} 0v16"/>'
+        f'<path class="range" d="{ends}"/><circle cx="{at(outcome["mean"]):.1f}" cy="8" r="4"/>{words}</svg>'
+    )
