@@ -21,7 +21,7 @@ from PIL import Image
 
 from painters_utils.errors import InputError
 from painters_utils.models.model import Model
-from painters_utils.paths import ROOT
+from painters_utils.paths import DATA, ROOT
 from painters_utils.show.drawings import order_svg
 from painters_utils.show.figures import FigureFile, figure_file, smallest_webp
 from painters_utils.study import experiments
@@ -183,8 +183,9 @@ def findings_of(study: Study) -> dict:
 
 @pytest.fixture(scope="module", autouse=True)
 def drawn_once():
-    """The chart of what it costs, the same on every page."""
+    """The chart of what it costs, the same on every page; what was run by hand is on none."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(article, "BY_HAND", "nowhere")
         patch.setattr(article, "cost_chapters", cache(article.cost_chapters))
         yield
 
@@ -269,7 +270,8 @@ def test_the_page_has_every_section_and_every_figure_an_alt_text(page):
     assert not found.outside, "the page is self-contained"
     assert "<strong>Minis are minis.</strong>" in page
     assert page.count('<details id="claim-') == 26, "one for each claim"
-    for drawing in re.findall(r'<svg (?!.*?class="once")[^>]*>', page):
+    # An interval is drawn beside its numbers in words.
+    for drawing in re.findall(r'<svg (?!class="interval" aria-hidden|[^>]*class="once")[^>]*>', page):
         assert 'role="img"' in drawing and re.search(r'aria-label="[^"]{20,}"', drawing), drawing
 
 
@@ -499,6 +501,14 @@ def test_what_searches_have_found_is_told_with_its_interval(tmp_path, monkeypatc
     assert "None of them surely lowers the denoising loss" in drift
     lora = section(page, "lora")
     assert "learn 10 points more (6 to 14) than all 19 do" in lora and "these choices do not decide" in lora
+
+
+def test_models_of_others_are_told_where_they_were_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(article, "BY_HAND", by_hand.BY_HAND)
+    said = section(build.build_page(made_up(tmp_path, ["sd3-mini"], ["05_skip"])).read_text(), "others")
+    pooled = article.kept_in(DATA / "by-hand/21_bert.json")["pooled"]
+    shares = [float(share) for share in re.findall(r"(\d+) % \(", said)][: len(pooled)]
+    assert len(shares) == 6 and shares == sorted(shares, reverse=True), "from the least harm to the most"
 
 
 def test_what_is_run_by_hand_is_kept_as_a_page_and_numbers(study, tmp_path):
