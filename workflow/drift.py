@@ -45,6 +45,8 @@ from painters_utils.study.experiments import halves
 from painters_utils.study.store import Store
 from painters_utils.study.variants import sweep_variants
 
+from .findings.claims import holm
+
 LEARNING, JUDGING = 4, 12  # prompts of each of the suite's tasks: the first, and those after them
 DAMPINGS = (2, 3, 4)
 WINDOW = 4  # layers of a band that is looped
@@ -245,15 +247,6 @@ def scan_scales(run: Search) -> pd.DataFrame:
             p = ttest_1samp(rise, 0).pvalue
             rows.append({"stack": stack, "layer": layer, "scale": scale, "rise": rise.mean(), "p": p})
     return pd.DataFrame(rows)
-
-
-def holm(p: Sequence[float], level: float = 0.05) -> np.ndarray:
-    """Which of these p values survive Holm's correction: the k-th smallest of n lies below level / (n - k + 1)."""
-    order = np.argsort(p, kind="stable")
-    below = np.asarray(p)[order] <= level / np.arange(len(order), 0, -1)
-    survives = np.zeros(len(order), bool)
-    survives[order] = np.minimum.accumulate(below)
-    return survives
 
 
 def search(name: str) -> Iterator[dict]:

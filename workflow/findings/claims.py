@@ -107,13 +107,19 @@ def correct(found: Sequence[Verdict], level: float = 0.05) -> list[Verdict]:
     width = np.array([max(outcome.high - outcome.low, 1e-9) for outcome in outcomes])
     away = np.array([abs(outcome.mean - outcome.threshold) for outcome in outcomes])
     values = 2 * norm.sf(2 * norm.ppf(0.975) * away / width)
-    survives, still = {}, True
-    for rank, index in enumerate(np.argsort(values, kind="stable")):
-        still = still and bool(values[index] <= level / (len(values) - rank))
-        survives[tested[index]] = still
+    survives = dict(zip(tested, holm(values, level).tolist(), strict=True))
     return [replace(verdict, outcomes=[replace(outcome, survives=survives.get((one, part), True))
                                        for part, outcome in enumerate(verdict.outcomes)])
             for one, verdict in enumerate(found)]  # fmt: skip
+
+
+def holm(p: Sequence[float], level: float = 0.05) -> np.ndarray:
+    """Which of these p values survive Holm's correction: the k-th smallest of n lies below level / (n - k + 1)."""
+    order = np.argsort(p, kind="stable")
+    below = np.asarray(p)[order] <= level / np.arange(len(order), 0, -1)
+    survives = np.zeros(len(order), bool)
+    survives[order] = np.minimum.accumulate(below)
+    return survives
 
 
 def at_threshold(found: Sequence[Verdict], level: float, usual: float = CATASTROPHIC) -> dict[str, int]:

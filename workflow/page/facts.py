@@ -224,7 +224,7 @@ def damped(finds: Sequence[Mapping]) -> list[bool]:
 
 def measures(found: Mapping) -> list[dict]:
     """Of what `workflow.worth` has found: each cheap measure's rank correlations and its cost, the best first."""
-    layers = pd.DataFrame(**found["layers"]).astype(float, errors="ignore")
+    layers = pd.DataFrame(**found["layers"])
 
     def tells(name: str, outcome: str) -> float:
         known = layers[[name, outcome]].dropna().astype(float)
