@@ -1,6 +1,7 @@
 """Means with their 95 % intervals, by the percentile bootstrap; all of the study's intervals are made here."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import isnan
 
 import numpy as np
@@ -18,18 +19,33 @@ def interval(
     value stands for itself. For a comparison with the baseline give the differences, picture by picture: this is then
     the paired interval. NaN is left out; of nothing at all the interval is NaN.
     """
-    names = [str(i) for i in range(len(values))] if prompts is None else list(prompts)
-    frame = pd.DataFrame({"value": np.asarray(values, float), "prompt": names}).dropna()
-    if frame.empty:
+    values = np.asarray(values, float)
+    known = ~np.isnan(values)
+    values = values[known]
+    if not values.size:
         return float("nan"), float("nan"), float("nan")
-    groups = [group.to_numpy() for _, group in frame.groupby("prompt")["value"]]
-    rng = np.random.default_rng(seed)
-    # Mean of each prompt in each draw, then a draw of prompts, weighted by their number of pictures.
-    sums = np.stack([group[rng.integers(0, len(group), (draws, len(group)))].sum(1) for group in groups], axis=1)
-    sizes = np.array([len(group) for group in groups])
-    chosen = rng.integers(0, len(groups), (draws, len(groups)))
-    means = np.take_along_axis(sums, chosen, 1).sum(1) / sizes[chosen].sum(1)
-    return float(frame["value"].mean()), *middle_95(means)
+    names = np.arange(len(known)).astype(str) if prompts is None else np.asarray(prompts)
+    _, group, sizes = np.unique(names[known], return_inverse=True, return_counts=True)
+    drawn = drawn_weights(tuple(sizes.tolist()), seed, draws) @ values[np.argsort(group, kind="stable")]
+    return float(values.mean()), *middle_95(drawn)
+
+
+@lru_cache(4)  # a table's columns and a study's variants have the same pictures of the same prompts
+def drawn_weights(sizes: tuple[int, ...], seed: int, draws: int) -> np.ndarray:
+    """How much each value counts in each draw's mean, prompt after prompt: (draws, values).
+
+    First the pictures of each prompt are drawn, then the prompts, which count as many pictures as they have.
+    """
+    rng, rows = np.random.default_rng(seed), np.arange(draws)[:, None]
+
+    def times(count: int) -> np.ndarray:
+        """How often each of `count` is drawn, in every draw: (draws, count)."""
+        drawn = rows * count + rng.integers(0, count, (draws, count))
+        return np.bincount(drawn.ravel(), minlength=draws * count).reshape(draws, count)
+
+    pictures = np.concatenate([times(size) for size in sizes], axis=1)
+    weights = pictures * np.repeat(times(len(sizes)), sizes, axis=1)
+    return weights / weights.sum(1, keepdims=True)
 
 
 def chance_of_least(values: pd.DataFrame, prompts: Sequence[str], seed: int = 0, draws: int = 2000) -> pd.Series:

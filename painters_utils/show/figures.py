@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # for their names alone: they load torch
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8a8f98"
 SHOWN_DPI = 80  # on a page, whatever the resolution of the file
 SHORT = 24  # letters of a table's cell that is not broken
+CHARTS = 5000  # colours that a chart has at most; a photograph has more, and without loss it is never smaller
 KINDS = {".webp": "webp", ".svg": "svg+xml"}  # of picture files
 
 # A prompt may hold signs that the font has not; they are drawn as boxes, and the alt text holds them.
@@ -108,9 +109,12 @@ def show(figure: Figure | Drawing, name: str, caption: str, alt: str, out: str |
 
 def smallest_webp(picture: Image.Image) -> bytes:
     """The picture as WebP: lossy, or in steps of 8 of 255 without loss, whichever is smaller; for charts the latter."""
-    flat = picture.point([round(value / 255 * 31) * 255 // 31 for value in range(256)] * 3)
+    kinds: list[tuple[Image.Image, dict[str, Any]]] = [(picture, {"quality": 33})]
+    if picture.getcolors(CHARTS):
+        flat = picture.point([round(value / 255 * 31) * 255 // 31 for value in range(256)] * 3)
+        kinds.append((flat, {"lossless": True}))
     files = []
-    for kind, options in ((picture, {"quality": 33}), (flat, {"lossless": True})):
+    for kind, options in kinds:
         buffer = io.BytesIO()
         kind.save(buffer, format="webp", method=6, **options)
         files.append(buffer.getvalue())

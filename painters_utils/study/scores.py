@@ -7,6 +7,7 @@ Two scorers give them: the checker reads minis' pictures (`measure/world.py`), j
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import pandas as pd
 
 from painters_utils.measure.intervals import interval
@@ -46,8 +47,8 @@ class Scorer(Protocol):
 
 def reach(full: pd.DataFrame, floor: Mapping[str, float]) -> dict[str, float]:
     """How far the full model is above chance, score by score; NaN where it hardly is."""
-    above = {name: float(full[name].mean() - floor[name]) for name in floor}
-    return {name: value if value > LEAST_REACH else float("nan") for name, value in above.items()}
+    above = full[list(floor)].mean().to_numpy() - list(floor.values())
+    return dict(zip(floor, np.where(above > LEAST_REACH, above, np.nan).tolist(), strict=True))
 
 
 def scale(table: pd.DataFrame, full: pd.DataFrame, floor: Mapping[str, float], overall: Sequence[str]) -> pd.DataFrame:
@@ -57,12 +58,10 @@ def scale(table: pd.DataFrame, full: pd.DataFrame, floor: Mapping[str, float], o
     `table` and `full` have a row for each picture, in one order; `floor` holds the mean of each score at chance. A
     score in which the full model itself is hardly above chance is NaN.
     """
-    above = reach(full, floor)
-    scaled = table[["prompt", "seed"]].copy()
-    for name in floor:
-        scaled[name] = 1 + (table[name] - full[name]) / above[name]
-    scaled["kept"] = scaled[list(overall)].mean(axis=1)
-    return scaled
+    names, above = list(floor), np.array(list(reach(full, floor).values()))
+    values = 1 + (table[names].to_numpy(float) - full[names].to_numpy(float)) / above
+    scaled = table[["prompt", "seed"]].assign(**dict(zip(names, values.T, strict=True)))
+    return scaled.assign(kept=scaled[list(overall)].mean(axis=1))
 
 
 def summarise(table: pd.DataFrame, scaled: pd.DataFrame, full: pd.DataFrame, names: Sequence[str]) -> dict[str, float]:

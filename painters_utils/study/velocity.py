@@ -97,14 +97,14 @@ class VelocityError:
         parts = [self.prompts[start : start + batch] for start in range(0, len(self.prompts), batch)]
         return [Trajectory(self.studio.pipe, part, model.call) for part in parts]
 
-    @cached_property
+    @property
     def why_not(self) -> str:
         """Why the model has no velocity error; empty if it has one."""
         try:
-            self.ways  # noqa: B018 - painted here, or refused
+            passes = self.studio.passes
         except InputError as error:
             return str(error)
-        return ""
+        return "" if passes == 1 else f"it passes {passes} times in a step, and no single velocity is known"
 
     def of(self, variant: Variant) -> np.ndarray:
         """(prompts,): the error under a variant.
@@ -115,8 +115,8 @@ class VelocityError:
             raise InputError(f"variant {variant.name!r} holds in some steps only: the velocity error is taken at one")
 
         def compute() -> pd.DataFrame:
-            if self.why_not:
-                raise InputError(f"{self.studio.model.name!r} has no velocity error: {self.why_not}")
+            if why_not := self.why_not:
+                raise InputError(f"{self.studio.model.name!r} has no velocity error: {why_not}")
             with self.studio.order(variant):
                 return pd.DataFrame({"error": np.concatenate([way.error(self.step) for way in self.ways])})
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from painters_utils.engine.bands import Stability, find_bands, how_grouped, stability
+from painters_utils.engine.bands import Bands, Stability, find_bands, how_grouped, stability
 from painters_utils.engine.describe import short
 from painters_utils.engine.strategies import TITLES
 from painters_utils.errors import InputError, unknown
@@ -113,12 +113,19 @@ class Evidence:
         return np.average(values, axis=0, weights=layers)
 
     @cached_property
+    def bands(self) -> dict[str, Bands]:
+        """What clustering finds in each stack."""
+        matrices = similarity_by_stack(self.studio.recordings["cosine"])
+        return {stack: find_bands(matrix) for stack, matrix in matrices.items()}
+
+    @cached_property
     def stable(self) -> list[Stability]:
         """Of each stack: how stable as many bands are as clustering finds."""
         recording = self.studio.recordings["cosine"]
-        streams, matrices = streams_by_stack(recording), similarity_by_stack(recording)
-        counts = {stack: max(len(find_bands(matrix).bands), 2) for stack, matrix in matrices.items()}
-        return [stability(recording.per_picture(streams[stack], stack=stack), counts[stack]) for stack in streams]
+        return [
+            stability(recording.per_picture(stream, stack=stack), max(len(self.bands[stack].bands), 2))
+            for stack, stream in streams_by_stack(recording).items()
+        ]
 
 
 def row_of(of: Mapping) -> Experiment:
@@ -270,9 +277,8 @@ def ahead_of_ends(matrices: np.ndarray, distance: int) -> np.ndarray:
 def contrast(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
     """How grouped the model is beyond chance (`bands.how_grouped`)."""
     draws = how_grouped(evidence.stable)
-    matrices = similarity_by_stack(evidence.studio.recordings["cosine"]).values()
     what = "contrast of its bands beyond chance"
-    if not any(find_bands(matrix).grouped for matrix in matrices):
+    if not any(found.grouped for found in evidence.bands.values()):
         what = "clustering finds no border; contrast beyond chance of its stacks cut in two"
     return measured(what, interval_of_draws(draws), test["is"], test["than"])
 
