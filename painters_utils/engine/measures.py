@@ -35,9 +35,8 @@ def token_gram(activations: Tensor) -> Tensor:
 
 def products(vectors: Tensor) -> Tensor:
     """Inner products of every two of (G, L, K): (G, L, L)."""
-    if vectors.is_cpu and vectors.dtype == torch.float32 and torch.backends.mkldnn.is_available():
-        multiply = torch.ops.mkldnn._linear_pointwise  # in half of the time that MKL takes, see models/quick.py
-        return torch.stack([multiply(rows, rows, None, "none", [], "") for rows in vectors])
+    if vectors.is_cpu:  # numpy sees that both sides are one, and computes half of it
+        return torch.stack([torch.from_numpy(rows @ rows.T) for rows in vectors.numpy()])
     return vectors @ vectors.mT
 
 
@@ -56,6 +55,7 @@ def compared(activations: Tensor, measure: str, lengths: Tensor | None = None) -
     """Similarity of every two layers: activations (G, L, N, D) to (G, L, L) float64 on the CPU.
 
     `lengths` of the tokens' vectors (G, L, N), where known already, save a plain cosine a pass over the activations.
+    Activations in float32 are overwritten: room for as many more would have to be found at every step.
     """
     activations = MEASURES[measure](activations)
     if lengths is None or measure not in ("cosine", "update cosine"):
@@ -64,6 +64,7 @@ def compared(activations: Tensor, measure: str, lengths: Tensor | None = None) -
     some = max(1, CHUNK // channels)
     sums = []
     for part, length in zip(activations.split(some, dim=2), lengths.split(some, dim=2), strict=True):
-        unit = (part / length.clamp_min(1e-12).unsqueeze(-1)).flatten(2)  # (G, L, n·D); a zero vector stays zero
-        sums.append(products(unit))
+        divide = part.div_ if part.dtype == torch.float32 else part.div
+        unit = divide(length.clamp_min(1e-12).unsqueeze(-1))  # a zero vector stays zero
+        sums.append(products(unit.flatten(2)))  # of (G, L, n·D)
     return torch.stack(sums).cpu().double().sum(0) / tokens

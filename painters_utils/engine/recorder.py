@@ -228,21 +228,21 @@ class Recorder:
         lengths = torch.linalg.vector_norm(now, dim=-1, dtype=torch.float32)  # (B, L, N)
         self.add(stream, "norm", timestep, lengths.mean(-1))
         self.check_finite(stream, timestep)
-        if "after" in self.averages:
-            similarity = compared(now, self.recording.measure, lengths)  # (B, L, L)
-            self.add(stream, "after", timestep, similarity)
-            for picture, of_halves in enumerate(similarity.unflatten(0, (self.halves, -1)).unbind(1)):
-                self.recording._add(stream.name, "picture", self.pictures + picture, of_halves, 1)
         if "timesteps" in self.averages:
             stream.call = now.to(torch.float32, copy=True) if stream.call is None else stream.call.add_(now)
         if "inputs" in self.averages or "both" in self.averages:
             halves = now.unflatten(0, (self.halves, -1))  # (H, P, L, N, D)
             sums, prompts = halves.sum(1, dtype=torch.float32), halves.shape[1]  # (H, L, N, D)
+            if "both" in self.averages:
+                stream.all = sums.clone() if stream.all is None else stream.all.add_(sums)
             if "inputs" in self.averages:
                 similarity = compared(sums, self.recording.measure)
                 self.recording._add(stream.name, "inputs", timestep, similarity * prompts, prompts)
-            if "both" in self.averages:
-                stream.all = sums if stream.all is None else stream.all.add_(sums)
+        if "after" in self.averages:  # last, for it overwrites the activations
+            similarity = compared(now, self.recording.measure, lengths)  # (B, L, L)
+            self.add(stream, "after", timestep, similarity)
+            for picture, of_halves in enumerate(similarity.unflatten(0, (self.halves, -1)).unbind(1)):
+                self.recording._add(stream.name, "picture", self.pictures + picture, of_halves, 1)
 
     def end_call(self) -> None:
         """The pictures in flight are done: compare what was summed over their steps."""
