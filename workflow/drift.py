@@ -35,7 +35,7 @@ from painters_utils.engine.starts import remember_starts
 from painters_utils.engine.strategies import build_order, split
 from painters_utils.errors import InputError
 from painters_utils.files import write_whole
-from painters_utils.measure.intervals import interval, middle_95
+from painters_utils.measure.intervals import ends, middle_95
 from painters_utils.measure.world import CheckerScorer
 from painters_utils.models.loading import load_pipeline
 from painters_utils.models.model import Model
@@ -300,11 +300,6 @@ def search(name: str) -> Iterator[dict]:
 def as_rows(table: pd.DataFrame) -> list[dict]:
     return [{"stack": row.stack, "layer": int(row.layer), "scale": float(row.scale), "rise": float(row.rise)}
             for row in table.itertuples()]  # fmt: skip
-
-
-def ends(values: np.ndarray) -> dict[str, float]:
-    """Mean and 95 % interval over the prompts, of which each has one picture."""
-    return dict(zip(("mean", "low", "high"), interval(values.tolist()), strict=True))
 
 
 def share(part: np.ndarray, whole: np.ndarray, draws: int = 2000) -> dict[str, float]:

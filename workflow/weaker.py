@@ -3,14 +3,12 @@
     python -m workflow.weaker sd3-mini
 
 For each way to weaken a model (bands that are left out, one layer in place of a band), weight and window of steps, a
-fifth of the suite's prompts is painted, and the best is taken. The other prompts say what it is worth, beside what as
-many forward passes buy otherwise: more steps, and more classifier-free guidance. It takes some ten minutes a model on
-one core, once. What it finds is kept in data/weaker/, where notebook 18_weaker_self reads it.
+fifth of the suite's prompts is painted. Those that do best are painted with more seeds, and the best of them is taken.
+The other prompts say what it is worth, beside what as many forward passes buy otherwise: more steps, and more
+classifier-free guidance. It takes some twenty minutes a model on one core, once. What it finds is kept in data/weaker/,
+where notebook 18_weaker_self reads it.
 """
 
-import argparse
-import json
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
@@ -26,22 +24,23 @@ from painters_utils.engine.describe import short
 from painters_utils.engine.guidance import weaker_self
 from painters_utils.engine.orders import Order
 from painters_utils.errors import InputError
-from painters_utils.files import write_whole
-from painters_utils.measure.intervals import interval
+from painters_utils.measure.intervals import ends
 from painters_utils.models.loading import load_pipeline
 from painters_utils.models.model import Model
 from painters_utils.models.painting import paint, remember_texts
-from painters_utils.paths import DATA
 from painters_utils.study.experiments import experiment, halves
 from painters_utils.study.recordings import load_or_record, matched_bands_of
 from painters_utils.study.variants import Variant, custom_variant
 
+from .worth import run
+
 WEIGHTS = (0.5, 1.5)
 CHOOSING = 4  # prompts of each of the suite's tasks on which is chosen; the others judge
+FINALISTS, MORE_SEEDS = 8, [4, 5, 6, 7]  # so many ways are painted with so many further seeds before one is chosen
 SCALES = (1.4, 2.0)  # times the model's own classifier-free guidance
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Arm:
     """One way to paint: the model as it is, guided by a weaker self, or with other settings of its pipeline."""
 
@@ -108,26 +107,37 @@ class Search:
 
 
 def search(name: str, seeds: int = 3) -> dict:
-    """Choose on CHOOSING prompts a task and one seed, judge on the others and `seeds` further ones."""
+    """Choose on CHOOSING prompts a task, judge on the others with `seeds` seeds of their own."""
     model = Model.named(name)
     if not model.mini:
         raise InputError(f"{name!r} is no mini: only minis' pictures can be read by the checker")
     bands = matched_bands_of(load_or_record(model, None, f"results/weaker/{model.key}")["cosine"])
-    run, suite = Search(model), load_suite().values()
+    look, suite = Search(model), load_suite().values()
     choosing = [prompt for task in suite for prompt in task[:CHOOSING]]
     judging = [prompt for task in suite for prompt in task[CHOOSING:]]
     untouched = Arm("untouched", 1.0)
-    before = run.scores(untouched, choosing, [0])
-    tried = []
-    for arm in tqdm(list(guided_arms(model, bands)), desc=f"{name}: choosing", unit="way"):
-        strict, facts = (run.scores(arm, choosing, [0]) - before).mean(0)
-        tried.append((arm, {"name": arm.name, "strict": round(float(strict), 4), "facts": round(float(facts), 4)}))
-    chosen = max(tried, key=lambda one: (one[1]["facts"] + one[1]["strict"], -one[0].passes))[0]
+    ways = list(guided_arms(model, bands))
+
+    def gained(some: Sequence[Arm], seeds: Sequence[int], desc: str) -> list[np.ndarray]:
+        """Of each way what its pictures gain over the untouched model's: (pictures, 2)."""
+        before = look.scores(untouched, choosing, seeds)
+        return [look.scores(arm, choosing, seeds) - before for arm in tqdm(some, desc=f"{name}: {desc}", unit="way")]
+
+    found = dict(zip(ways, gained(ways, [0], "choosing"), strict=True))
+    best = sorted(ways, key=lambda arm: (-found[arm].mean(0).sum(), arm.passes))[:FINALISTS]
+    for arm, more in zip(best, gained(best, MORE_SEEDS, "choosing among the best"), strict=True):
+        found[arm] = np.concatenate([found[arm], more])
+    chosen = max(best, key=lambda arm: (found[arm].mean(0).sum(), -arm.passes))
+    tried = [
+        {"name": arm.name, "pictures": len(own)}
+        | {score: round(float(mean), 4) for score, mean in zip(("strict", "facts"), own.mean(0), strict=True)}
+        for arm, own in found.items()
+    ]
     judges, prompts = [*range(1, seeds + 1)], [prompt for prompt in judging for _ in range(seeds)]
-    full = run.scores(untouched, judging, judges)
+    full = look.scores(untouched, judging, judges)
     judged = []
     for arm in tqdm([chosen, *other_arms(model, chosen.passes)], desc=f"{name}: judging", unit="way"):
-        own = run.scores(arm, judging, judges)
+        own = look.scores(arm, judging, judges)
         row = asdict(arm) | {"pictures": len(own)}
         for column, score in enumerate(("strict", "facts")):
             row[score] = ends(own[:, column], prompts)
@@ -135,27 +145,13 @@ def search(name: str, seeds: int = 3) -> dict:
         judged.append(row)
     of_full = {score: ends(full[:, column], prompts) for column, score in enumerate(("strict", "facts"))}
     return {
-        "command": f"python -m workflow.weaker {name}", "weights": model.weights, "chosen on": len(choosing),
-        "judged on": len(full), "untouched": of_full, "tried": [row for _, row in tried], "judged": judged,
+        "command": f"python -m workflow.weaker {name}", "weights": model.weights, "chosen on": len(found[chosen]),
+        "judged on": len(full), "untouched": of_full, "tried": tried, "judged": judged,
     }  # fmt: skip
 
 
-def ends(values: np.ndarray, prompts: Sequence[str]) -> dict[str, float]:
-    return dict(zip(("mean", "low", "high"), interval(values.tolist(), prompts), strict=True))
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="+", help="minis of data/models.yaml")
-    parser.add_argument("--seeds", type=int, default=3, help="pictures of each prompt that judges")
-    given = parser.parse_args(arguments)
-    for name in given.models:
-        try:
-            found = search(name, given.seeds)
-        except InputError as error:
-            sys.exit(f"error: {error}")
-        with write_whole(DATA / "weaker" / f"{name}.json") as unfinished:
-            unfinished.write_text(json.dumps(found, ensure_ascii=False) + "\n")
+    run(search, "weaker", __doc__, arguments, seeds=(3, "pictures of each prompt that judges"))
 
 
 if __name__ == "__main__":

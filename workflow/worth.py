@@ -131,14 +131,15 @@ def ends(of: Interval) -> dict[str, float | None]:
 
 
 def run(
-    search: Callable[..., dict], folder: str, about: str | None, arguments: Sequence[str] | None, **options: int
-) -> None:
+    search: Callable[..., dict], folder: str, about: str | None, arguments: Sequence[str] | None,
+    **options: tuple[int, str],
+) -> None:  # fmt: skip
     """A search of the models that the command line names, each into data/<folder>/<model>.json; `options` of the
-    search can be given there too."""
+    search, each with its usual number and what it means, can be given there too."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", help="minis of data/models.yaml")
-    for option, usual in options.items():
-        parser.add_argument(f"--{option}", type=int, default=usual, help=f"prompts of each task, {usual} if not given")
+    for option, (usual, what) in options.items():
+        parser.add_argument(f"--{option}", type=int, default=usual, help=f"{what}, {usual} if not given")
     given = vars(parser.parse_args(arguments))
     for name in given.pop("models"):
         try:
@@ -150,7 +151,7 @@ def run(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    run(search, "worth", __doc__, arguments, each=EACH)
+    run(search, "worth", __doc__, arguments, each=(EACH, "prompts of each task"))
 
 
 if __name__ == "__main__":

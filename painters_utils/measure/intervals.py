@@ -6,13 +6,12 @@ from math import isnan
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 Interval = tuple[float, float, float]  # mean, low, high
 
 
-def interval(
-    values: Sequence[float], prompts: Sequence[str] | None = None, seed: int = 0, draws: int = 2000
-) -> Interval:
+def interval(values: ArrayLike, prompts: Sequence[str] | None = None, seed: int = 0, draws: int = 2000) -> Interval:
     """Mean and bootstrap 95 % interval over prompts and the pictures of each: both are drawn anew, with replacement.
 
     Pictures of one prompt are alike; drawing pictures alone would make the interval too narrow. Without `prompts` every
@@ -28,6 +27,11 @@ def interval(
     _, group, sizes = np.unique(names[known], return_inverse=True, return_counts=True)
     drawn = drawn_weights(tuple(sizes.tolist()), seed, draws) @ values[np.argsort(group, kind="stable")]
     return float(values.mean()), *middle_95(drawn)
+
+
+def ends(values: ArrayLike, prompts: Sequence[str] | None = None) -> dict[str, float]:
+    """`interval` as it is saved: {"mean", "low", "high"}."""
+    return dict(zip(("mean", "low", "high"), interval(values, prompts), strict=True))
 
 
 @lru_cache(4)  # a table's columns and a study's variants have the same pictures of the same prompts

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from painters_utils.measure.intervals import interval
+from painters_utils.measure.intervals import ends
 from painters_utils.models.model import Model
 
 from .experiments import halves
@@ -67,8 +67,3 @@ def compare_strategies(table: pd.DataFrame) -> dict[str, Any]:
             for one, other in combinations(order, 2):
                 found["ahead"][one][other] = ends(wide[one] - wide[other], prompts)
     return found
-
-
-def ends(values: pd.Series, prompts: Sequence[str]) -> dict[str, float]:
-    """A mean with its interval, as numbers are saved."""
-    return dict(zip(("mean", "low", "high"), interval(values.tolist(), prompts), strict=True))
