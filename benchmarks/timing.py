@@ -83,8 +83,9 @@ def machine() -> dict:
     """What the numbers depend on, and no more: a person is not told by it."""
     about = Path("/proc/cpuinfo")
     model = re.search(r"^model name\s*: (.+)$", about.read_text(), re.M) if about.exists() else None
+    named = model.group(1) if model else platform.processor() or platform.machine()
     found = {
-        "processor": model.group(1) if model else platform.processor() or platform.machine(),
+        "processor": f"{named} with {torch.backends.cpu.get_cpu_capability()}",  # vectors twice as long: twice the rate
         "cores": os.cpu_count(),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "torch": torch.__version__,
