@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from painters_utils.measure.intervals import chance_of_least, interval, interval_of_draws, with_interval
+from painters_utils.measure.intervals import chance_of_least, ends, interval, interval_of_draws, with_interval
 
 
 def planted(
@@ -54,6 +54,20 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say():
         _, low, high = interval(values, prompts, draws=400)
         held += low <= 0.3 <= high
     assert 0.90 <= held / 300 <= 0.98
+
+
+def test_the_interval_is_that_of_a_bootstrap_drawn_one_by_one():
+    values, prompts = np.random.default_rng(2).random(7), ["b", "a", "a", "c", "b", "a", "c"]
+    groups = [values[[prompt == name for prompt in prompts]] for name in "abc"]
+    draw, draws = np.random.default_rng(5), 400
+    pictures = [group[draw.integers(0, len(group), (draws, len(group)))] for group in groups]
+    means = []
+    for row, chosen in enumerate(draw.integers(0, 3, (draws, 3))):
+        means.append(np.concatenate([pictures[group][row] for group in chosen]).mean())
+    expected = values.mean(), *np.percentile(means, (2.5, 97.5))
+    assert interval(values, prompts, seed=5, draws=draws) == pytest.approx(expected)
+    named = ends(values, prompts)
+    assert list(named) == ["mean", "low", "high"] and tuple(named.values()) == interval(values, prompts)
 
 
 def test_a_pair_is_compared_picture_by_picture():
