@@ -33,6 +33,8 @@ def main(arguments: list[str] | None = None) -> None:
             raise InputError(f"cores is {args.cores!r}: with ON the profile's set-threads says it")
         # gpu: on one machine, notebooks that need the GPU take turns.
         where = ["--cores", args.cores, "--resources", "gpu=1", *([] if args.verbose else ["--quiet", "all"])]
+        # After each timespan Snakemake looks at every file anew; once a second, its usual, takes a tenth of a core.
+        where += ["--max-jobs-per-timespan", "300/3s"]
         if args.on is not None:
             where = cluster.find_options(args.on, study.out)
         if errors := show_plans(study, elsewhere=args.on is not None):

@@ -432,7 +432,8 @@ def test_a_model_that_beats_itself_is_said_to_with_its_interval(tmp_path):
     for gain, words in ((0.06, "beats itself"), (0.02, "cannot be told from itself"), (-0.1, "gets worse")):
         save_numbers(study.out / "sd3-mini", "18_weaker_self", guided(gain))
         said = section(build.build_page(study).read_text(), "beat")
-        assert words in said and "on 36 pictures. The table is of 432 others." in said
+        assert words in said and "On 36 pictures" in said and "The table is of 432 others." in said
+        assert f"it gets {abs(round(100 * gain))} points {'less' if gain < 0 else 'more'}" in said
         assert "away from MM-DiT skip 7–10, weight 1.5, first half 1.5 × 90 % (86 – 94 %)" in said
 
 
