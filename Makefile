@@ -50,7 +50,7 @@ lint: $(VENV)/dev
 check: lint ## Lint, format, types, imports and the quick tests: a minute
 	@$(RUN) -m pytest -q -n auto --dist loadfile -m "not slow and not cluster"
 
-test: lint ## All of that and the slow tests, which run every notebook and a small study: 4 to 6 minutes
+test: lint ## All of that and the slow tests, which run every notebook and a small study: 4 to 8 minutes
 	@$(RUN) -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
 test-cluster: $(VENV)/dev $(VENV)/cluster ## Run some notebooks on a Slurm of this machine's own (needs slurmctld, slurmd and munge)

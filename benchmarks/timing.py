@@ -84,8 +84,9 @@ def machine() -> dict:
     about = Path("/proc/cpuinfo")
     model = re.search(r"^model name\s*: (.+)$", about.read_text(), re.M) if about.exists() else None
     named = model.group(1) if model else platform.processor() or platform.machine()
+    vectors = torch.backends.cpu.get_cpu_capability()  # twice as long, they multiply twice as fast
     found = {
-        "processor": f"{named} with {torch.backends.cpu.get_cpu_capability()}",  # vectors twice as long: twice the rate
+        "processor": named if vectors == "DEFAULT" else f"{named} with {vectors}",
         "cores": os.cpu_count(),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "torch": torch.__version__,

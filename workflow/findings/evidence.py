@@ -113,7 +113,7 @@ class Evidence:
         return np.average(values, axis=0, weights=layers)
 
     @cached_property
-    def bands(self) -> dict[str, Bands]:
+    def clustered(self) -> dict[str, Bands]:
         """What clustering finds in each stack."""
         matrices = similarity_by_stack(self.studio.recordings["cosine"])
         return {stack: find_bands(matrix) for stack, matrix in matrices.items()}
@@ -123,7 +123,7 @@ class Evidence:
         """Of each stack: how stable as many bands are as clustering finds."""
         recording = self.studio.recordings["cosine"]
         return [
-            stability(recording.per_picture(stream, stack=stack), max(len(self.bands[stack].bands), 2))
+            stability(recording.per_picture(stream, stack=stack), max(len(self.clustered[stack].bands), 2))
             for stack, stream in streams_by_stack(recording).items()
         ]
 
@@ -278,7 +278,7 @@ def contrast(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -
     """How grouped the model is beyond chance (`bands.how_grouped`)."""
     draws = how_grouped(evidence.stable)
     what = "contrast of its bands beyond chance"
-    if not any(found.grouped for found in evidence.bands.values()):
+    if not any(found.grouped for found in evidence.clustered.values()):
         what = "clustering finds no border; contrast beyond chance of its stacks cut in two"
     return measured(what, interval_of_draws(draws), test["is"], test["than"])
 
