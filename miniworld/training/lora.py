@@ -145,7 +145,9 @@ def main(arguments: list[str] | None = None) -> None:
         "python -m miniworld.training.lora", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", help="a mini: flux-mini, sd3-mini, auraflow-mini")
-    parser.add_argument("lesson", choices=list(LESSONS), help="colour: black things; style: line drawings")
+    parser.add_argument(
+        "lesson", choices=list(LESSONS), help="thing: a panda, for the word bear; colour: black; style: lines"
+    )
     parser.add_argument("--blocks", type=int, nargs="+", required=True, help="which layers learn")
     parser.add_argument("--stack", help="of which list of blocks (default: the model's first)")
     parser.add_argument("--steps", type=int, default=300)

@@ -474,7 +474,7 @@ def planted(search: str, model: Model) -> tuple[dict | None, str]:
         rows = [row | {"name": name}
                 for name in ("worth most", "all")]  # fmt: skip
         return {
-            "stack": stack, "lessons": {lesson: {"choices": rows} for lesson in ("colour", "style")},
+            "stack": stack, "lessons": {lesson: {"choices": rows} for lesson in ("thing", "colour", "style")},
             "worth tells what is learned": ends(0.02), "worth most beside all": ends(0.1),
             "new pictures": 32, "known pictures": 36,
         }, ""  # fmt: skip
