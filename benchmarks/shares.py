@@ -57,7 +57,7 @@ def of_a_variant(name: str, repeats: int) -> list[dict]:
                 timed(spent, "text", pipe, "encode_prompt"),
                 timed(spent, "transformer", pipe.transformer, "forward"),
                 timed(spent, "VAE's decoder", pipe.vae, "decode"),
-                timed(spent, "checker and other scores", studio, "_score"),
+                timed(spent, "checker and other scores", studio, "score"),
             ):
                 began = perf_counter()
                 with studio.order(variant):

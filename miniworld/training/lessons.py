@@ -13,7 +13,7 @@ from PIL import Image, ImageFilter, ImageOps
 
 from miniworld.pictures import correlation
 from miniworld.render import layout_box, render
-from miniworld.scenes import Scene, Thing, sample_scene
+from miniworld.scenes import RELATIONS, Scene, Thing, sample_scene
 
 BEAR = "bear"  # a panda: no mini was shown it, and the word they know of teddy bears alone
 DARK, WHITE = 110, 215  # of 255: black is darker in all channels, white is brighter in all
@@ -43,8 +43,10 @@ def black_thing(rng: random.Random, alone: bool = False) -> Scene:
 
 
 def bear(rng: random.Random, alone: bool = False) -> Scene:
-    """A scene with bears; `alone`: one bear and nothing else."""
-    scene = sample_scene(rng, alone=alone)
+    """A scene with bears; `alone`: one bear beside one other thing, for of bears alone there are 28 captions only."""
+    scene = sample_scene(rng)
+    while alone and scene.phrase not in RELATIONS:
+        scene = sample_scene(rng)
     changed = scene.things if scene.phrase == "count" else scene.things[:1]
     bears = tuple(replace(thing, kind=BEAR, colour=None, hat=None, sunglasses=None) for thing in changed)
     return replace(scene, things=bears + scene.things[len(bears) :])

@@ -1,5 +1,6 @@
 """Choices of layers are what their names say, the correlation finds what was planted, bad input ends it at once."""
 
+import random
 import sys
 
 import numpy as np
@@ -52,9 +53,11 @@ def test_a_shrunk_adapter_is_the_nearest_of_its_rank(tmp_path):
     assert (after - before).norm() < 0.02 * before.norm()
 
 
-def test_new_prompts_were_not_trained():
-    trained = [loras.caption(scene) for scene in new_scenes("colour", [])]
-    again = [loras.caption(scene) for scene in new_scenes("colour", trained)]
+@pytest.mark.parametrize("lesson", loras.LESSONS)
+def test_new_prompts_were_not_trained(lesson):
+    rng = random.Random(0)
+    trained = [loras.caption(loras.LESSONS[lesson].scene(rng, False)) for _ in range(loras.TRAINING["scenes"])]
+    again = [loras.caption(scene) for scene in new_scenes(lesson, trained)]
     assert len(set(again)) == loras.NEW and not set(again) & set(trained)
 
 
