@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import benchmarks.__main__ as benchmarks
-from benchmarks import cores, full_size, growth, recorder, speed, timing
+from benchmarks import cores, full_size, growth, recorder, shares, speed, timing
 from benchmarks.originals import ORIGINALS, denoising, with_random_weights
 from painters_utils import Model, find_stacks, layer_order
 from painters_utils.models.quick import FLOP
@@ -160,10 +160,11 @@ def test_the_table_of_the_docs_is_written_anew(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["cost", "batching", "speed"])
+@pytest.mark.parametrize("name", ["cost", "batching", "speed", "shares"])
 def test_a_benchmark_of_a_mini_runs(name, monkeypatch):
-    """At its tiny settings, as `python -m benchmarks --quick` runs it."""
+    """At its tiny settings, as `python -m benchmarks --quick` runs it, but for a notebook's start."""
     monkeypatch.setattr(speed, "SIDE", 64)
+    monkeypatch.setattr(shares, "of_a_start", lambda _: [])
     [(benchmark, tiny)] = [
         (one, tiny) for one, tiny in benchmarks.BENCHMARKS.items() if one.__name__.endswith(f".{name}")
     ]
