@@ -38,7 +38,8 @@ def cost_chapters(folder: Path = RESULTS) -> list[dict]:
         machine, points = cost["machine"], cost["points"]
         model, full_size, _ = cost["rows"][0]["what"].partition(": untouched")
         name = f"{model} at full size" if full_size else "The minis, the engine and the recorder"
-        name += f": {machine['accelerator'] or machine['processor']}, {machine['cores']} cores, torch {machine['torch']}"
+        where = machine["accelerator"] or machine["processor"]
+        name += f": {where}, {machine['cores']} cores, torch {machine['torch']}"
         if machine["busy"] > machine["cores"] / 2:
             name += ", busy with other work"
         table = table_html(cost_table(cost["rows"]), f"Medians with their 95 % intervals. {name}.")
