@@ -58,7 +58,7 @@ def train_lora(
     for name, value in {"steps": steps, "batch": batch, "rank": rank, "scenes": scenes}.items():
         require_positive(name, value)
     if lesson not in LESSONS:
-        raise InputError(f"lesson {lesson!r} is unknown: choose {' or '.join(LESSONS)}")
+        raise InputError(f"lesson {lesson!r} is unknown: choose {', '.join(LESSONS)}")
     if not blocks or len(set(blocks)) < len(blocks):
         raise InputError(f"blocks {list(blocks)} must be named, each once: as in --blocks 10 11 12 13")
     peft = need_peft()

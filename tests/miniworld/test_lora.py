@@ -16,7 +16,7 @@ TINY = dict(steps=3, batch=2, scenes=4)
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (dict(lesson="taste"), "lesson 'taste' is unknown: choose colour or style"),
+        (dict(lesson="taste"), "lesson 'taste' is unknown: choose thing, colour, style"),
         (dict(blocks=[]), r"blocks \[\] must be named"),
         (dict(blocks=[3, 3]), r"blocks \[3, 3\] .* each once"),
         (dict(rank=0), "rank is 0"),

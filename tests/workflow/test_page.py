@@ -476,7 +476,7 @@ def planted(search: str, model: Model) -> tuple[dict | None, str]:
         return {
             "stack": stack, "lessons": {lesson: {"choices": rows} for lesson in ("thing", "colour", "style")},
             "worth tells what is learned": ends(0.02), "worth most beside all": ends(0.1),
-            "new pictures": 32, "known pictures": 36,
+            "new pictures": 32, "known pictures": 36, "training": {"steps": 120},
         }, ""  # fmt: skip
     return None, "nothing was searched"
 
