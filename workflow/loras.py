@@ -111,14 +111,18 @@ def velocity_changed(model: Model, prompts: Sequence[str]) -> list[float]:
 
 
 def new_scenes(lesson: str, trained: Sequence[str]) -> list[Scene]:
-    """NEW scenes of a lesson, of one thing each, whose captions no training has seen."""
+    """NEW scenes of a lesson, of one taught thing each, with captions that no training saw; `InputError` if too few."""
     rng, seen, found = random.Random(f"lora judged/{lesson}"), set(trained), []
-    while len(found) < NEW:
+    for _ in range(100 * NEW):
         scene = LESSONS[lesson].scene(rng, True)
         if caption(scene) not in seen:
             found.append(scene)
             seen.add(caption(scene))
-    return found
+        if len(found) == NEW:
+            return found
+    raise InputError(
+        f"lesson {lesson!r}: {len(found)} of its captions are new, {NEW} are needed: let its scenes vary more"
+    )
 
 
 class Judge:

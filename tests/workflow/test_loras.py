@@ -2,12 +2,15 @@
 
 import random
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from miniworld.scenes import Scene, Thing
+from miniworld.training.lessons import LESSONS
 from painters_utils.errors import InputError
 from painters_utils.models.adapter import DOWN, UP
 from workflow import loras
@@ -59,6 +62,13 @@ def test_new_prompts_were_not_trained(lesson):
     trained = [loras.caption(loras.LESSONS[lesson].scene(rng, False)) for _ in range(loras.TRAINING["scenes"])]
     again = [loras.caption(scene) for scene in new_scenes(lesson, trained)]
     assert len(set(again)) == loras.NEW and not set(again) & set(trained)
+
+
+def test_a_lesson_whose_captions_were_all_trained_is_refused(monkeypatch):
+    lesson = replace(LESSONS["colour"], scene=lambda *_: Scene((Thing("apple", "black", 0.5, 0.5, 0.5),)))
+    monkeypatch.setattr(loras, "LESSONS", {"colour": lesson})
+    with pytest.raises(InputError, match="lesson 'colour': 1 of its captions are new, 16 are needed"):
+        new_scenes("colour", [])
 
 
 @pytest.mark.parametrize(("name", "message"), [("sd4-mini", "unknown model 'sd4-mini'"), ("sd3-medium", "is no mini")])
