@@ -679,7 +679,7 @@ def test_print_has_pictures_and_no_controls(study, browser):
 def test_the_page_is_there_at_once(study, browser):
     browser.open(study.page)
     painted = "performance.getEntriesByType('paint').map(one => one.startTime)"
-    first = browser.evaluate(f"new Promise(done => setTimeout(() => done({painted}), 200))")
+    first = browser.evaluate(f"new Promise(done => setTimeout(() => done({painted}), 1000))")
     assert first and min(first) < 500, "milliseconds to the first paint, from disk"
 
 
