@@ -222,7 +222,7 @@ def judge_loops(run: Search) -> tuple[list[dict], dict]:
                 orders = {stack: before + layers * times + after}
                 plain, damped = Arm(orders), Arm(orders, damping=times)
                 row = {"stack": stack, "band": [layers[0], layers[-1]], "loops": times}
-                row |= {name: round(run.kept(arm, run.learning[::LEARNING]).mean(), 4)
+                row |= {name: round(run.kept(arm, run.learning).mean(), 4)
                         for name, arm in (("plain", plain), ("damped", damped))}  # fmt: skip
                 rows.append(row)
                 arms.append((plain, damped))
@@ -259,7 +259,7 @@ def search(name: str) -> Iterator[dict]:
     repeated, damped = run.halves("middle_repeat"), run.halves("middle_repeat", damping=4)
     found: dict[str, Any] = {
         "command": f"python -m workflow.drift {name}", "weights": model.weights, "means of": len(run.learning),
-        "loops chosen on": len(run.learning[::LEARNING]), "judged on": len(run.judging),
+        "loops chosen on": len(run.learning), "judged on": len(run.judging),
     }  # fmt: skip
     claimed = found["found"] = {
         "share of the loss without the middle half that the mean updates give back": share(
