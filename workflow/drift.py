@@ -8,9 +8,6 @@ on one core, once; scores are kept in results/drift/, so that a stopped run goes
 data/drift/, stage after stage, where notebook 20_drift reads it.
 """
 
-import argparse
-import json
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -34,18 +31,18 @@ from painters_utils.engine.stacks import find_stacks
 from painters_utils.engine.starts import remember_starts
 from painters_utils.engine.strategies import build_order, split
 from painters_utils.errors import InputError
-from painters_utils.files import write_whole
 from painters_utils.measure.intervals import ends, middle_95
 from painters_utils.measure.world import CheckerScorer
 from painters_utils.models.loading import load_pipeline
 from painters_utils.models.model import Model
 from painters_utils.models.painting import Picture, paint, remember_texts
-from painters_utils.paths import DATA, ROOT
+from painters_utils.paths import ROOT
 from painters_utils.study.experiments import halves
 from painters_utils.study.store import Store
 from painters_utils.study.variants import sweep_variants
 
 from .findings.claims import holm
+from .search import command
 
 LEARNING, JUDGING = 4, 12  # prompts of each of the suite's tasks: the first, and those after them
 DAMPINGS = (2, 3, 4)
@@ -222,7 +219,7 @@ def judge_loops(run: Search) -> tuple[list[dict], dict]:
                 orders = {stack: before + layers * times + after}
                 plain, damped = Arm(orders), Arm(orders, damping=times)
                 row = {"stack": stack, "band": [layers[0], layers[-1]], "loops": times}
-                row |= {name: round(run.kept(arm, run.learning).mean(), 4)
+                row |= {name: float(run.kept(arm, run.learning).mean())
                         for name, arm in (("plain", plain), ("damped", damped))}  # fmt: skip
                 rows.append(row)
                 arms.append((plain, damped))
@@ -309,26 +306,8 @@ def share(part: np.ndarray, whole: np.ndarray, draws: int = 2000) -> dict[str, f
     return {"mean": float(part.sum() / whole.sum()), "low": low, "high": high}
 
 
-def rounded(value: Any) -> Any:
-    """Every number in a tree of plain values to four digits."""
-    if isinstance(value, dict):
-        return {key: rounded(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [rounded(each) for each in value]
-    return round(value, 4) if isinstance(value, float) else value
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="+", help="minis of data/models.yaml")
-    given = parser.parse_args(arguments)
-    for name in given.models:
-        try:
-            for found in search(name):
-                with write_whole(DATA / "drift" / f"{name}.json") as unfinished:
-                    unfinished.write_text(json.dumps(rounded(found), ensure_ascii=False) + "\n")
-        except InputError as error:
-            sys.exit(f"error: {error}")
+    command(search, "drift", __doc__, arguments)
 
 
 if __name__ == "__main__":

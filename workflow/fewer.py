@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from painters_utils.engine.rearrange import layer_order
 from painters_utils.errors import InputError
-from painters_utils.measure.intervals import interval
+from painters_utils.measure.intervals import ends
 from painters_utils.models.painting import paint
 from painters_utils.study.numbers import read_search
 from painters_utils.study.proxies import EARLY, Place, places_of, without
@@ -24,7 +24,8 @@ from painters_utils.study.scores import scale
 from painters_utils.study.studio import Studio
 from painters_utils.study.velocity import Trajectory
 
-from .worth import BATCH, MEASURING, WINNER, ends, prompts_of, run, studio_of
+from .search import command
+from .worth import BATCH, MEASURING, WINNER, prompts_of, studio_of
 
 CHOOSING, JUDGING = slice(2, 6), slice(13, 20)  # which of each task's 20 prompts; no measure has seen the latter
 CHOOSING_SEEDS, JUDGING_SEEDS = [1], [2, 3]
@@ -85,7 +86,7 @@ def search(name: str) -> dict:
 
     def row(studio: Studio, by: str, count: int) -> dict:
         scaled = kept_without(studio, ranked[by][:count])
-        told = {what: ends(interval(scaled[score], scaled["prompt"]))
+        told = {what: ends(scaled[score], scaled["prompt"])
                 for what, score in (("kept", "kept"), ("facts", "adherence"), ("layout", "layout"))}  # fmt: skip
         return {"by": by, "left out": count, "share": round(count / len(places), 3)} | told
 
@@ -109,7 +110,7 @@ def search(name: str) -> dict:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    run(search, "fewer", __doc__, arguments)
+    command(search, "fewer", __doc__, arguments)
 
 
 if __name__ == "__main__":

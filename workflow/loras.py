@@ -9,10 +9,8 @@ an hour a model on one core, once; a stopped run goes on. What it finds is kept 
 and the claims read it.
 """
 
-import argparse
 import json
 import random
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -39,7 +37,7 @@ from painters_utils.engine.rearrange import layer_order
 from painters_utils.engine.strategies import build_order
 from painters_utils.errors import InputError
 from painters_utils.files import write_whole
-from painters_utils.measure.intervals import interval, interval_of_draws
+from painters_utils.measure.intervals import ends, interval_of_draws
 from painters_utils.models.adapter import DOWN, UP, adapter
 from painters_utils.models.loading import load_pipeline
 from painters_utils.models.model import Model
@@ -47,6 +45,8 @@ from painters_utils.models.painting import paint, remember_texts
 from painters_utils.paths import DATA, ROOT
 from painters_utils.study.studio import Studio
 from painters_utils.study.variants import single_skips
+
+from .search import command
 
 LAYERS = 4  # of the stack, in every choice but "all"
 DRAWS = 5  # choices by chance
@@ -203,17 +203,13 @@ def follows(worth: Sequence[float], learned: np.ndarray, draws: int = 2000) -> d
         if len(set(values[which])) > 2:  # of one or two choices there is no correlation
             drawn.append(mean_of(which, learned[:, :, rng.integers(0, prompts, prompts)]))
     _, low, high = interval_of_draws(np.array(drawn))
-    return {"mean": round(mean_of(np.arange(sets), learned), 4), "low": round(low, 4), "high": round(high, 4)}
+    return {"mean": mean_of(np.arange(sets), learned), "low": low, "high": high}
 
 
-def ends(values: Sequence[float], prompts: Sequence[Any]) -> dict[str, float]:
-    found = interval(list(values), list(map(str, prompts)))
-    return {name: round(end, 4) for name, end in zip(("mean", "low", "high"), found, strict=True)}
-
-
-def search(name: str) -> dict[str, Any]:
+def search(name: str, threads: int = 1) -> dict[str, Any]:
     """Measure the layers, teach every lesson in every choice of them, and judge; leaves the adapters that ship."""
     need_peft()
+    torch.set_num_threads(threads)
     model = Model.named(name)
     if not model.mini:
         raise InputError(f"{name!r} is no mini: lessons are scenes of the minis' painted world")
@@ -227,20 +223,19 @@ def search(name: str) -> dict[str, Any]:
     lessons = {lesson: about for lesson, (about, _) in found.items()}
     rows = [row for about in lessons.values() for row in about["choices"]]
     for row in rows:
-        row["worth"] = round(float(np.mean([worth[block] for block in row["blocks"]])), 4)
-        row["velocity changed"] = round(float(np.mean([proxy[block] for block in row["blocks"]])), 5)
+        row["worth"] = float(np.mean([worth[block] for block in row["blocks"]]))
+        row["velocity changed"] = float(np.mean([proxy[block] for block in row["blocks"]]))
     learned = np.array([gained for _, gained in found.values()])  # (lessons, choices, prompts)
     few, of = learned[:, :-1], rows[: len(rows) // len(lessons) - 1]  # "all", the last, is no choice
     losses = np.array([[row["loss"] for row in about["choices"][:-1]] for about in lessons.values()])
     return {
         "command": f"python -m workflow.loras {name}", "weights": model.weights, "stack": next(iter(model.depths)),
         "training": TRAINING, "logged": LOG_EVERY, "chosen on": len(choosing), "new pictures": NEW * len(SEEDS),
-        "known pictures": len(known) * len(SEEDS), "worth": [round(value, 4) for value in worth],
-        "velocity changed": [round(value, 5) for value in proxy], "lessons": lessons,
+        "known pictures": len(known) * len(SEEDS), "worth": worth, "velocity changed": proxy, "lessons": lessons,
         "worth tells what is learned": follows([row["worth"] for row in of], few),
         "velocity tells what is learned": follows([row["velocity changed"] for row in of], few),
         "worth tells how far the loss falls": follows([row["worth"] for row in of], -losses[..., None]),
-        "worth most beside all": ends((learned[:, 0] - learned[:, -1]).mean(0), range(NEW)),
+        "worth most beside all": ends((learned[:, 0] - learned[:, -1]).mean(0)),
     }  # fmt: skip
 
 
@@ -264,8 +259,8 @@ def try_choices(
     after = kept(folder / lesson / "shipped" / best["file"].parent.name / "scores.json", lambda: judge.scores(small))
     row, _ = told(Choice(best["name"], tuple(best["blocks"]), SHIPPED_RANK), before, after, judge)
     return {
-        "untouched": round(float(np.mean(before["seen"])), 4), "rendered": round(float(np.mean(judge.rendered)), 4),
-        "strict untouched": round(float(np.mean(before["strict"])), 4),
+        "untouched": float(np.mean(before["seen"])), "rendered": float(np.mean(judge.rendered)),
+        "strict untouched": float(np.mean(before["strict"])),
         "prompts": [caption(scene) for scene in judge.scenes[:3]], "shipped": row | {"file": shipped},
         "choices": [{key: value for key, value in row.items() if key != "file"} for row in rows],
     }, learned  # fmt: skip
@@ -302,20 +297,7 @@ def told(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="+", help="minis of data/models.yaml")
-    parser.add_argument("--threads", type=int, default=1, help="processor threads")
-    given = parser.parse_args(arguments)
-    torch.set_num_threads(given.threads)
-    for name in given.models:
-        try:
-            found = search(name)
-        except InputError as error:
-            sys.exit(f"error: {error}")
-        except KeyboardInterrupt:
-            sys.exit("stopped; the same command goes on from the last checkpoint")
-        with write_whole(DATA / "lora" / f"{name}.json") as unfinished:
-            unfinished.write_text(json.dumps(found, ensure_ascii=False) + "\n")
+    command(search, "lora", __doc__, arguments, threads=(1, "processor threads"))
 
 
 if __name__ == "__main__":

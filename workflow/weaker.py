@@ -32,7 +32,7 @@ from painters_utils.study.experiments import experiment, halves
 from painters_utils.study.recordings import load_or_record, matched_bands_of
 from painters_utils.study.variants import Variant, custom_variant
 
-from .worth import run
+from .search import command
 
 WEIGHTS = (0.5, 1.5)
 CHOOSING = 4  # prompts of each of the suite's tasks on which is chosen; the others judge
@@ -130,7 +130,7 @@ def search(name: str, seeds: int = 3) -> dict:
     chosen = max(best, key=lambda arm: (found[arm].mean(0).sum(), -arm.passes))
     tried = [
         {"name": arm.name, "pictures": len(own)}
-        | {score: round(float(mean), 4) for score, mean in zip(("strict", "facts"), own.mean(0), strict=True)}
+        | {score: float(mean) for score, mean in zip(("strict", "facts"), own.mean(0), strict=True)}
         for arm, own in found.items()
     ]
     judges, prompts = [*range(1, seeds + 1)], [prompt for prompt in judging for _ in range(seeds)]
@@ -151,7 +151,7 @@ def search(name: str, seeds: int = 3) -> dict:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    run(search, "weaker", __doc__, arguments, seeds=(3, "pictures of each prompt that judges"))
+    command(search, "weaker", __doc__, arguments, seeds=(3, "pictures of each prompt that judges"))
 
 
 if __name__ == "__main__":

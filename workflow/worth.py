@@ -9,9 +9,6 @@ core, once; what was painted is kept in results/worth/, so a run that was stoppe
 data/worth/, where notebook 19_worth reads it.
 """
 
-import argparse
-import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -22,17 +19,17 @@ from miniworld.suite import load_suite
 from painters_utils.engine.describe import short
 from painters_utils.engine.starts import remember_starts
 from painters_utils.errors import InputError
-from painters_utils.files import write_whole
 from painters_utils.measure.intervals import Interval
 from painters_utils.measure.ranks import ceiling, over_layers, over_prompts, spearman, split_halves
 from painters_utils.measure.world import Scenes
 from painters_utils.models.loading import load_pipeline
 from painters_utils.models.model import Model
 from painters_utils.models.painting import remember_texts
-from painters_utils.paths import DATA
 from painters_utils.study.proxies import cheap_measures
 from painters_utils.study.studio import Studio
 from painters_utils.study.variants import single_skips
+
+from .search import command
 
 MEASURING, SCORED = slice(0, 2), slice(2, 13)  # which of each task's 20 prompts; the rest is left for workflow/fewer.py
 EACH = SCORED.stop - SCORED.start  # so many of each task
@@ -124,34 +121,13 @@ def three_digits(value: float) -> float:
     return float(f"{value:.3g}")
 
 
-def ends(of: Interval) -> dict[str, float | None]:
+def ends(of: Interval) -> dict[str, float]:
     """A number with its interval, as it is saved."""
-    return {name: round(value, 3) if np.isfinite(value) else None
-            for name, value in zip(("mean", "low", "high"), of, strict=True)}  # fmt: skip
-
-
-def run(
-    search: Callable[..., dict], folder: str, about: str | None, arguments: Sequence[str] | None,
-    **options: tuple[int, str],
-) -> None:  # fmt: skip
-    """A search of the models that the command line names, each into data/<folder>/<model>.json; `options` of the
-    search, each with its usual number and what it means, can be given there too."""
-    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="+", help="minis of data/models.yaml")
-    for option, (usual, what) in options.items():
-        parser.add_argument(f"--{option}", type=int, default=usual, help=f"{what}, {usual} if not given")
-    given = vars(parser.parse_args(arguments))
-    for name in given.pop("models"):
-        try:
-            found = search(name, **given)
-        except InputError as error:
-            sys.exit(f"error: {error}")
-        with write_whole(DATA / folder / f"{name}.json") as unfinished:
-            unfinished.write_text(json.dumps(found, ensure_ascii=False, separators=(",", ":")) + "\n")
+    return dict(zip(("mean", "low", "high"), of, strict=True))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    run(search, "worth", __doc__, arguments, each=(EACH, "prompts of each task"))
+    command(search, "worth", __doc__, arguments, each=(EACH, "prompts of each task"))
 
 
 if __name__ == "__main__":

@@ -29,14 +29,3 @@ def test_the_claims_numbers_are_left_under_their_names():
     assert found["share of the possible rank correlation that the velocity error reaches"]["mean"] == pytest.approx(
         1, abs=0.05
     )
-
-
-@pytest.mark.parametrize(("command", "given", "words"), [
-    (worth, ["flux-schnell"], "is no mini"),
-    (fewer, ["flux-schnell"], "is no mini"),
-    (worth, ["sd4-mini"], "unknown model"),
-    (worth, ["sd3-mini", "--each", "12"], "give 1 to 11"),
-])  # fmt: skip
-def test_what_cannot_be_searched_ends_in_one_line(command, given, words):
-    with pytest.raises(SystemExit, match=words):
-        command.main(given)

@@ -1,0 +1,53 @@
+"""A search: what takes too long for a notebook, computed once by a command of its own and kept in data/.
+
+`drift`, `fewer`, `loras`, `weaker` and `worth` are searches; a notebook reads what each has left
+(`painters_utils/study/numbers.py`).
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import isfinite
+from typing import Any
+
+from painters_utils.errors import InputError
+from painters_utils.files import write_whole
+from painters_utils.paths import DATA
+
+
+def command(
+    search: Callable[..., Mapping | Iterable[Mapping]], folder: str, about: str | None,
+    arguments: Sequence[str] | None, **options: tuple[int, str],
+) -> None:  # fmt: skip
+    """A search of the models that the command line names, each into data/<folder>/<model>.json.
+
+    What is found is written at the end, or stage after stage if the search is a generator. `options` of the search,
+    each with its usual number and what it means, can be given on the command line too.
+    """
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="+", help="minis of data/models.yaml")
+    for option, (usual, what) in options.items():
+        parser.add_argument(f"--{option}", type=int, default=usual, help=f"{what}, {usual} if not given")
+    given = vars(parser.parse_args(arguments))
+    for name in given.pop("models"):
+        try:
+            found = search(name, **given)
+            for stage in [found] if isinstance(found, Mapping) else found:
+                with write_whole(DATA / folder / f"{name}.json") as unfinished:
+                    unfinished.write_text(json.dumps(rounded(stage), ensure_ascii=False, separators=(",", ":")) + "\n")
+        except InputError as error:
+            sys.exit(f"error: {error}")
+        except KeyboardInterrupt:
+            sys.exit("stopped; the same command goes on from there")
+
+
+def rounded(value: Any) -> Any:
+    """A tree of plain values with four digits of each number; None for what is not finite."""
+    if isinstance(value, Mapping):
+        return {key: rounded(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(each) for each in value]
+    if isinstance(value, float):
+        return float(f"{value:.4g}") if isfinite(value) else None
+    return value
