@@ -29,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="tiny settings, nothing kept")
     quick = parser.parse_args().quick
-    found = {"machine": machine(), "rows": [], "points": []}
+    found = {"of": "The minis, the engine and the recorder", "machine": machine(), "rows": [], "points": []}
     if found["machine"]["busy"] > 0.5 * found["machine"]["cores"]:
         print(f"this machine is busy (load {found['machine']['busy']}): ratios will scatter, and times say nothing")
     for benchmark, tiny in BENCHMARKS.items():

@@ -99,7 +99,8 @@ def measure(name: str, options: argparse.Namespace) -> None:
     show(rows)
     if not options.width:
         about = machine()
-        save_costs({"machine": about, "rows": rows, "points": []}, f"full-size-{name}-{about['name']}")
+        found = {"of": f"{original.title} at full size", "machine": about, "rows": rows, "points": []}
+        save_costs(found, f"full-size-{name}-{about['name']}")
 
 
 def free_bytes() -> int:

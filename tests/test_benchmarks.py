@@ -134,10 +134,11 @@ def test_the_page_shows_what_was_measured(tmp_path, monkeypatch):
         ("untouched", 1), ("untouched", 2), ("recording", 1), ("recording", 2)
     ]  # fmt: skip
     assert cost_chapters(tmp_path) == [], "no chapter without a measurement"
-    found = {"machine": timing.machine() | {"processor": "<b>"}, "rows": rows, "points": points}
+    found = {"of": "A thing", "machine": timing.machine() | {"processor": "<b>"}, "rows": rows, "points": points}
     (tmp_path / "here.json").write_text(json.dumps(found))
     [chapter] = cost_chapters(tmp_path)
     [chart] = chapter["charts"]
+    assert chapter["machine"].startswith("A thing: ")
     assert 'aria-label="seconds by steps; slopes: untouched' in chart and "recording, 2 steps: " in chart
     for row in rows:
         assert row["what"] in chapter["table"] and f"{row['value']:.1f}"[:2] in chapter["table"]
@@ -151,7 +152,7 @@ def test_the_table_of_the_docs_is_written_anew(tmp_path, monkeypatch):
     monkeypatch.setattr(costs, "RESULTS", tmp_path / "results")
     row = timing.ratio("identity", "time of a thing", [1.0] * 5, ("≤", 1.01))
     beside = timing.row("kept", "memory of another", 3.0, "×")
-    benchmarks.keep({"machine": timing.machine(), "rows": [row, beside], "points": []})
+    benchmarks.keep({"of": "A thing", "machine": timing.machine(), "rows": [row, beside], "points": []})
     text = page.read_text()
     assert "time of a thing" in text and "another" not in text, "what has no goal stands on the page only"
     assert text.count("<!-- bench -->") == text.count("<!-- /bench -->") == 1 and text.startswith("# What it costs")

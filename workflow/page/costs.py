@@ -1,6 +1,8 @@
 """What the benchmarks found: their numbers as a table, a chart and sentences, for terminal, docs and page.
 
-`python -m benchmarks` leaves a file for each machine, benchmarks/results/<machine>.json:
+`python -m benchmarks` leaves a file for each machine, benchmarks/results/<machine>.json, and so does each original that
+was run at full size:
+- `of`: what was measured;
 - `machine`: name, processor, cores, torch, the accelerator if there is one, and how busy the machine was;
 - `rows`: {id, what, value, low, high, unit, goal, note}; low and high are a 95 % interval or None, and goal is None or
   a sign and a number, ["≤", 1.01];
@@ -36,10 +38,8 @@ def cost_chapters(folder: Path = RESULTS) -> list[dict]:
     for path in sorted(folder.glob("*.json")):
         cost = json.loads(path.read_text())
         machine, points = cost["machine"], cost["points"]
-        model, full_size, _ = cost["rows"][0]["what"].partition(": untouched")
-        name = f"{model} at full size" if full_size else "The minis, the engine and the recorder"
         where = machine["accelerator"] or machine["processor"]
-        name += f": {where}, {machine['cores']} cores, torch {machine['torch']}"
+        name = f"{cost['of']}: {where}, {machine['cores']} cores, torch {machine['torch']}"
         if machine["busy"] > machine["cores"] / 2:
             name += ", busy with other work"
         table = table_html(cost_table(cost["rows"]), f"Medians with their 95 % intervals. {name}.")
