@@ -3,9 +3,9 @@
     python -m benchmarks.precision
 
 Paints the matched bands of every mini with many prompts, as the full profile does, then draws fewer again and again:
-how wide is the 95 % interval of what is kept, and how often is the verdict that of all prompts? It takes a quarter
-of an hour on one core, once; what was painted is kept in results/precision/. What it finds is kept in data/precision.json,
-where the page reads it.
+how wide is the 95 % interval of what is kept, and how often is the verdict that of all prompts? It takes a quarter of
+an hour on one core, once; what was painted is kept in results/precision/. What it finds is kept in
+data/precision.json, where the page reads it.
 """
 
 import json
