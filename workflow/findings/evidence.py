@@ -1,6 +1,7 @@
 """Put claims to the test: what was painted and measured of each model, and the verdicts that follow."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from painters_utils.study.scores import NAMES
 from painters_utils.study.studio import Studio
 from painters_utils.study.variants import Variant, article_variants, single_skips
 
-from .claims import OPEN, PRESETS, Outcome, Verdict, combine, compare, unmeasured
+from .claims import HOLDS, OPEN, PRESETS, Outcome, Verdict, combine, compare, unmeasured
 
 ROLES = {"adherence": "quality", "quality": "adherence"}  # a role's score, and the other overall score of a mini
 
@@ -277,10 +278,11 @@ def ahead_of_ends(matrices: np.ndarray, distance: int) -> np.ndarray:
 def contrast(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
     """How grouped the model is beyond chance (`bands.how_grouped`)."""
     draws = how_grouped(evidence.stable)
-    what = "contrast of its bands beyond chance"
-    if not any(found.grouped for found in evidence.clustered.values()):
-        what = "clustering finds no border; contrast beyond chance of its stacks cut in two"
-    return measured(what, interval_of_draws(draws), test["is"], test["than"])
+    if any(found.grouped for found in evidence.clustered.values()):
+        return measured("contrast of its bands beyond chance", interval_of_draws(draws), test["is"], test["than"])
+    what = "clustering finds no border; contrast beyond chance of its stacks cut in two"
+    outcome = measured(what, interval_of_draws(draws), test["is"], test["than"])
+    return replace(outcome, verdict=OPEN) if outcome.verdict == HOLDS else outcome  # groups without a border are none
 
 
 def ranking(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:

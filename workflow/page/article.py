@@ -41,7 +41,7 @@ VERDICTS = {
     HOLDS: "the 95 % interval of every part lies on the claimed side",
     PART: "so many of its parts hold",
     FAILS: "an interval lies on the other side, and no part holds",
-    SAME: f"what is compared differs by less than {100 * MARGIN:.0f} points",
+    SAME: f"the whole interval of a difference lies within {100 * MARGIN:.0f} points of none",
     OPEN: "the interval lies on both sides",
     UNMEASURED: "these pictures cannot be scored on it",
 }
@@ -113,6 +113,7 @@ def templates() -> Environment:
         "pct": lambda number: "–" if number is None else minus(percent(number)),
         "ends": facts.percent,
         "share": share,
+        "finely": lambda of: minus(f"{100 * of['mean']:.1f} % ({100 * of['low']:.1f} – {100 * of['high']:.1f} %)"),
         "small_share": lambda number: f"{100 * number:.2g} %",
         "three": lambda ends: minus(percent(*ends)),
         "points": points,

@@ -8,11 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-import pandas as pd
-
 from painters_utils.engine.describe import short
 from painters_utils.measure import intervals
-from painters_utils.measure.ranks import spearman
 from painters_utils.models.model import Model
 from painters_utils.study.experiments import experiment
 from painters_utils.study.scores import NAMES, verdict
@@ -30,6 +27,7 @@ WAYS = {
     "skip": "left out",
     "middle_repeat": "one layer in place of all",
 }
+ALL = "all layers"  # of a model with several stacks, in notebook 19_worth
 CARDS = ("random_order", "reverse", "skip", "middle_repeat")  # of the first screen, beside the untouched model
 
 
@@ -80,14 +78,29 @@ def most_telling(numbers: Numbers, models: Sequence[Model]) -> str:
     return max(models, key=differ).key
 
 
-def least_ways(numbers: Numbers, models: Sequence[Model]) -> list[tuple[str, str]]:
-    """Of each stack whose middle half was changed, its name and the way of which least is kept."""
-    found = []
-    for model in models:
-        for stack, of in numbers[model.key].get("13_sweep", {}).get("halves", {}).get("each stack", {}).items():
-            way = min(of["kept"], key=lambda name: of["kept"][name]["mean"])
-            found.append((f"{model.title}’s {short(stack)} stack" if len(model.depths) > 1 else model.title, way))
-    return found
+def on_each_half(numbers: Numbers, models: Sequence[Model]) -> dict[str, Mapping]:
+    """What the ways keep of each stack whose middle half was changed in all of them, by the stack's name."""
+    return {
+        f"{model.title}’s {short(stack)} stack" if len(model.depths) > 1 else model.title: of
+        for model in models
+        for stack, of in numbers[model.key].get("13_sweep", {}).get("halves", {}).get("each stack", {}).items()
+        if set(CARDS) <= set(of["kept"])
+    }
+
+
+def without_half(numbers: Numbers, models: Sequence[Model]) -> list[str]:
+    """The stacks that are too short for a middle half: "AuraFlow mini’s MM-DiT stack of 4 layers"."""
+    return [
+        f"{model.title}’s {short(stack)} stack of {depth} layers"
+        for model in models
+        for stack, depth in model.depths.items()
+        if stack not in numbers[model.key].get("13_sweep", {}).get("halves", {}).get("each stack", {stack})
+    ]
+
+
+def surely_least(of: Mapping, way: str) -> bool:
+    """Whether surely less is kept under this way than under any other."""
+    return all(lead(of, other, way)["low"] > 0 for other in of["kept"] if other != way)
 
 
 def cards(numbers: Numbers, model: Model, strips: Sequence[Mapping]) -> dict[str, Any]:
@@ -217,25 +230,31 @@ def thinnest(models: Sequence[Model], searched: Callable[[str, Model], Mapping])
 
 
 def damped(finds: Sequence[Mapping]) -> list[bool]:
-    """Of each model's search for drift: does one layer, damped to a quarter, surely keep more than none?"""
-    key = "score kept by a repeat damped to a quarter, less that without the half"
-    return [find["found"][key]["low"] > 0 for find in finds if key in find["found"]]
+    """Of each stack in the models' searches for drift: does one layer, damped to a quarter, surely keep more than none
+    of its middle half?"""
+    return [
+        row["beside the skip"]["low"] > 0
+        for find in finds
+        for row in find.get("repeats", ())
+        if row["strategy"] == "middle_repeat" and row["damping"] == 4
+    ]
 
 
-def measures(found: Mapping) -> list[dict]:
-    """Of what `workflow.worth` has found: each cheap measure's rank correlations and its cost, the best first."""
-    layers = pd.DataFrame(**found["layers"])
-
-    def tells(name: str, outcome: str) -> float:
-        known = layers[[name, outcome]].dropna().astype(float)
-        return float(spearman(known[name].to_numpy(), known[outcome].to_numpy()))
-
+def measures(told: Sequence[Mapping], painting: int) -> list[dict]:
+    """Of notebook 19_worth's rank correlations, those over all layers: each cheap measure's, and its cost as a share of
+    the passes that painting took, the best first."""
     rows = [
-        {"name": name, "score": tells(name, "score lost"), "picture": tells(name, "picture changed"),
-         "cost": passes / found["passes of the pictures"]}
-        for name, passes in found["passes"].items()
+        {"name": row["measure"], "score": row["score lost"], "picture": row["picture changed"],
+         "cost": row["passes"] / painting}
+        for row in told if row["layers"] == ALL
     ]  # fmt: skip
-    return sorted(rows, key=lambda row: -row["score"])
+    return sorted(rows, key=lambda row: -(row["score"]["mean"] or 0))
+
+
+def in_each_stack(told: Sequence[Mapping], measure: str) -> dict[str, Mapping]:
+    """A measure's rank correlation with the score lost in each stack of a model that has several."""
+    rows = [row for row in told if row["measure"] == measure and row["layers"] != ALL]
+    return {row["layers"]: row["score lost"] for row in rows}
 
 
 def worst(rows: Rows) -> int:
