@@ -1,10 +1,10 @@
 """See what the layers of a diffusion transformer do: reorder them, record them, compare the pictures.
 
 The folders are floors, and each uses only those below it. From the bottom:
-- `engine`: run a model's layers in another order, record what they return, group them. Torch only.
+- `engine`: run a model's layers in another order, record what they return, group them. No diffusers.
 - `models`: know a model by its name, load it, paint with it.
 - `measure`: numbers from pictures.
-- `study`: what is tried, painted once, scored and kept; claims and their verdicts.
+- `study`: what is tried, painted once, scored and kept.
 - `show`: figures, charts, and what every chapter shows.
 """
 

@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import yaml
 from pydantic import BaseModel, Field, ValidationError
 
 from originals.words import check_prompts, read_tokenizer, reads_words
 from painters_utils.errors import InputError, unknown
 from painters_utils.models.model import Model
-from painters_utils.paths import CONFIG, DATA, ROOT
+from painters_utils.paths import DATA, ROOT
 from painters_utils.study.experiments import EXPERIMENTS
-from painters_utils.study.settings import others_prompts
+from painters_utils.study.settings import others_prompts, read_config
 from painters_utils.study.variants import Variant, matched_bands
 
 from .checks import check_weights, require_own, require_writable
@@ -40,7 +39,7 @@ class Others(Group):
 
 
 class HowLoaded(Group):
-    dtype: str | None = None  # `painters_utils.models.model.Loading` knows what can be chosen
+    dtype: str | None = None  # `originals.machine.Loading` knows what can be chosen
     device: str | None = None
     offload: str | None = None
     quantize: str | None = None
@@ -139,7 +138,7 @@ def load_study(profile: str = "default", out: str | Path | None = None, **change
     to where they are committed. `InputError` for what is unknown, out of bounds or damaged, and for a folder that
     cannot be written or holds other things.
     """
-    config = yaml.safe_load(CONFIG.read_text())
+    config = read_config()
     profiles = config.pop("profiles")
     if profile not in profiles:
         raise unknown("profile", profile, profiles)
@@ -163,6 +162,7 @@ def load_study(profile: str = "default", out: str | Path | None = None, **change
     per_model, closing = choose_notebooks(settings.notebooks, settings.options)
     study = Study(profile, settings, models, per_model, closing, out, page / "index.html", figures)
     check_words(study)
+    check_options(study)
     for folder in (out, page, figures):
         require_writable(folder)
     return study
@@ -179,6 +179,20 @@ def explain(error: ValidationError) -> InputError:
     if first["type"] == "missing":
         return InputError(f"{name} is missing: config.yaml must say it")
     return InputError(f"{name} is {first['input']!r}: {says[0].lower()}{says[1:]}")
+
+
+def check_options(study: Study) -> None:
+    """`InputError` for options of a notebook from which no variants can be built."""
+    for notebook in study.settings.options:
+        for model in study.models if notebook in study.notebooks else ():
+            try:
+                study.variants_of(model, notebook)
+            except InputError as error:
+                raise InputError(f"options of {notebook}: {error}") from error
+            except (TypeError, ValueError, KeyError) as error:
+                raise InputError(
+                    f"options of {notebook} cannot be used ({error}): its parameters cell shows what they look like"
+                ) from error
 
 
 def check_words(study: Study) -> None:

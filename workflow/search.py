@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
+import numpy as np
+
 from painters_utils.errors import InputError
 from painters_utils.files import write_whole
 from painters_utils.paths import DATA
@@ -39,7 +41,7 @@ def command(
         except InputError as error:
             sys.exit(f"error: {error}")
         except KeyboardInterrupt:
-            sys.exit("stopped; the same command goes on from there")
+            sys.exit("stopped; the same command uses what was kept so far")
 
 
 def rounded(value: Any) -> Any:
@@ -48,6 +50,8 @@ def rounded(value: Any) -> Any:
         return {key: rounded(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [rounded(each) for each in value]
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, float):
         return float(f"{value:.4g}") if isfinite(value) else None
     return value

@@ -37,7 +37,7 @@ from .loop import LOG_EVERY, read_record
 from .mini import RECIPES, SAMPLE_PROMPTS, Recipe, prompts_looked_at, strip_of
 from .vae import WIDE
 
-PAGES = (ROOT / "README.md", ROOT / "docs" / "minis.md")  # the table stands where the markers are
+PAGE = ROOT / "docs/minis.md"  # the table stands between the markers
 MARKERS = re.compile(r"(<!-- minis -->).*(<!-- /minis -->)", re.S)
 
 
@@ -136,7 +136,7 @@ def draw_training(log: pd.DataFrame, path: Path) -> None:
     plt.close(figure)
 
 
-def write_table(page: Path) -> None:
+def write_table(page: Path = PAGE) -> None:
     """The minis' table between a page's markers."""
     table = f"\n{minis_table().to_markdown(index=False)}\n"
     page.write_text(MARKERS.sub(lambda found: found[1] + table + found[2], page.read_text()))
@@ -145,10 +145,8 @@ def write_table(page: Path) -> None:
 def main() -> None:
     for name in measured_minis():
         print(write_card(name).relative_to(ROOT))
-    for page in PAGES:
-        if page.exists() and MARKERS.search(page.read_text()):
-            write_table(page)
-            print(page.relative_to(ROOT))
+    write_table()
+    print(PAGE.relative_to(ROOT))
 
 
 if __name__ == "__main__":

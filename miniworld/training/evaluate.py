@@ -32,7 +32,7 @@ from painters_utils.engine.rearrange import layer_order
 from painters_utils.engine.stacks import find_stacks
 from painters_utils.engine.strategies import build_order
 from painters_utils.errors import InputError
-from painters_utils.measure.intervals import interval
+from painters_utils.measure.intervals import ends
 from painters_utils.models.loading import load_pipeline
 from painters_utils.models.model import Model
 from painters_utils.models.painting import paint
@@ -179,7 +179,7 @@ def evaluate_mini(name: str, seeds: int = 2) -> dict:
 
 def strict_score(table: pd.DataFrame) -> dict[str, float]:
     """The share of pictures in which everything is right, with its 95 % interval over prompts and seeds."""
-    return dict(zip(("mean", "low", "high"), interval(table["strict"], table["prompt"]), strict=True))
+    return ends(table["strict"], table["prompt"])
 
 
 def loss_and_scores(name: str, orders: int = 12, prompts_each: int = 4) -> dict:
@@ -240,10 +240,8 @@ def steps_curve(name: str, steps: Sequence[int] = STEPS, seeds: int = 1) -> dict
         right[number] = [float(check_facts(p.prompt, s).strict) for p, s in zip(pictures, found, strict=True)]
     table, groups = pd.DataFrame(right), [picture.prompt for picture in pictures]
     best = table[table.mean().idxmax()]
-    ends = ("mean", "low", "high")
     return {
-        str(number): dict(zip(ends, interval(table[number], groups), strict=True))
-        | {"below best": dict(zip(ends, interval(best - table[number], groups), strict=True))}
+        str(number): ends(table[number], groups) | {"below best": ends(best - table[number], groups)}
         for number in steps
     }
 
@@ -266,7 +264,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--curve",
         action="store_true",
-        help="also score by number of steps, and compare the denoising loss with the scores (minis)",
+        help="also score by number of steps, and compare the denoising loss with the scores (minis); else those of an "
+        "earlier run stay",
     )
     args = parser.parse_args(arguments)
     try:
@@ -281,7 +280,9 @@ def main(arguments: list[str] | None = None) -> None:
         if args.curve:
             report["by steps"] = steps_curve(args.what)
             report["loss and scores"] = loss_and_scores(args.what)
-        write_numbers(metrics.mini_folder(args.what) / "scores.json", report)
+        path = metrics.mini_folder(args.what) / "scores.json"
+        earlier = json.loads(path.read_text()) if path.exists() else {}  # its curve stays, which notebooks draw
+        write_numbers(path, earlier | report)
         print(json.dumps({key: report[key] for key in ("strict", "tasks", "facts", "chance")}, indent=1))
     except InputError as error:
         sys.exit(f"error: {error}")

@@ -14,7 +14,7 @@ from painters_utils.models.model import Model
 
 from .variants import (
     PRESETS,
-    Bands,
+    MatchedBands,
     Variant,
     article_variants,
     control_variants,
@@ -51,7 +51,7 @@ class Experiment:
         """Whether the sweep runs it: a strategy that changes a band."""
         return self.name in TITLES and "band" in (self.example or {})
 
-    def variants(self, model: Model, bands: Bands, **options: Any) -> list[Variant]:
+    def variants(self, model: Model, bands: MatchedBands, **options: Any) -> list[Variant]:
         """Everything that the experiment paints of a model; `bands` are the matched bands of its stacks.
 
         `options` go to the row's `build`. `InputError` for what contradicts itself or does not fit the model.
@@ -69,7 +69,7 @@ def experiment(name: str) -> Experiment:
 
 
 def in_presets(
-    strategy: str, model: Model, bands: Bands, presets: Sequence[str] = PRESETS, stack: str | None = None,
+    strategy: str, model: Model, bands: MatchedBands, presets: Sequence[str] = PRESETS, stack: str | None = None,
     band: list[int] | None = None, **options: Any,
 ) -> list[Variant]:  # fmt: skip
     """A strategy under `presets` on every stack, or on `stack` alone, or on one `band` of it.
@@ -97,7 +97,12 @@ def in_presets(
 
 
 def random_draws(
-    strategy: str, model: Model, bands: Bands, draws: int = 10, stack: str | None = None, band: list[int] | None = None
+    strategy: str,
+    model: Model,
+    bands: MatchedBands,
+    draws: int = 10,
+    stack: str | None = None,
+    band: list[int] | None = None,
 ) -> list[Variant]:
     """Each matched band, or one `band`, in `draws` random orders, band by band; the paper draws ten.
 
@@ -112,8 +117,8 @@ def random_draws(
 
 
 def in_sweep(
-    model: Model, bands: Bands, shares: Sequence[float] = (0.25, 0.5, 0.75), strategies: Sequence[str] | None = None,
-    draws: int = 10,
+    model: Model, bands: MatchedBands, shares: Sequence[float] = (0.25, 0.5, 0.75),
+    strategies: Sequence[str] | None = None, draws: int = 10,
 ) -> list[Variant]:  # fmt: skip
     """Every strategy of the table on ever larger middles of each stack; a random order in so many `draws` on the half.
 

@@ -30,21 +30,26 @@ def save_numbers(out: str | Path, notebook: str, numbers: dict) -> None:
 def read_numbers(out: str | Path, notebook: str) -> dict:
     """Read what `save_numbers` wrote; `InputError` if that notebook has not run here yet or the file is damaged."""
     path = ROOT / out / f"{notebook}.json"
+    if not path.exists():
+        raise InputError(f"no numbers of {notebook} in {out}: run that notebook first, with the same `out`")
+    return read_json(path, f"delete it and run {notebook} again")
+
+
+def read_json(path: Path, remedy: str) -> dict:
+    """A file's values; `InputError` with the remedy if it is damaged."""
     try:
         return json.loads(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"no numbers of {notebook} in {out}: run that notebook first, with the same `out`") from None
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path} is damaged ({error}): delete it and run {notebook} again") from error
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}): {remedy}") from error
 
 
 def read_search(search: str, model: Model) -> tuple[dict | None, str]:
     """What a search (`python -m workflow.{search}`) found of a model, from data/{search}/, or None and why there is
-    nothing of these weights."""
+    nothing of these weights; `InputError` if the file is damaged."""
     path = DATA / search / f"{model.name}.json"
     if not path.exists():
         return None, f"no search of {model.title} has run"
-    found = json.loads(path.read_text())
+    found = read_json(path, f"check it out again, or run `python -m workflow.{search} {model.name}`")
     return (found, "") if found["weights"] == model.weights else (None, "it was found with earlier weights")
 
 

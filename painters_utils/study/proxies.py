@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from painters_utils.engine.blocks import named_inputs, stream_of
+from painters_utils.engine.blocks import named_inputs, named_streams
 from painters_utils.engine.measures import compared
 from painters_utils.engine.orders import Order
 from painters_utils.engine.rearrange import layer_order, without_text
@@ -111,8 +111,7 @@ def streams_taken(transformer: nn.Module) -> Iterator[list[dict[str, tuple[Tenso
 
     def take(block: nn.Module, args: tuple, kwargs: Mapping[str, Any], output: Any) -> None:
         given = named_inputs(block, args, kwargs)
-        parts = {"hidden_states": output} if isinstance(output, Tensor) else \
-            dict(zip(stream_of(output, given), output, strict=True))  # fmt: skip
+        parts = named_streams(output, given)
         for part in parts.values():
             if part is not None and part.requires_grad:
                 part.retain_grad()

@@ -1,7 +1,7 @@
 """What a picture's scores mean: their names, and the paper's scale from 0, chance, to 1, the full model.
 
 Two scorers give them: the checker reads minis' pictures (`measure/world.py`), judges look at any other model's
-(`measure/judges.py`). What comparing pictures says is always there.
+(`originals/judges.py`). What comparing pictures says is always there.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,9 +1,11 @@
 """What a notebook uses where it is given nothing: the prompts and judges of config.yaml."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import yaml
 
+from originals.words import check_prompts
 from painters_utils.errors import InputError, unknown
 from painters_utils.models.model import Model
 from painters_utils.paths import CONFIG, DATA
@@ -11,16 +13,26 @@ from painters_utils.paths import CONFIG, DATA
 from .scores import JUDGED
 
 
+def read_config() -> dict[str, Any]:
+    """config.yaml as it stands; `InputError` if it cannot be read."""
+    try:
+        return yaml.safe_load(CONFIG.read_text())
+    except yaml.YAMLError as error:
+        where = " ".join(str(error).split())
+        raise InputError(f"config.yaml is damaged ({where}): mend that line, or check the file out again") from error
+
+
 def shown_prompts(model: Model, prompts: Sequence[str] | None = None) -> list[str]:
     """The prompts given, each once; else those that config.yaml has for minis or, under `others`, for any other model.
 
-    `InputError` unless they are a non-empty list of texts.
+    `InputError` unless they are a non-empty list of texts that are not empty.
     """
     if prompts is None:
-        config = yaml.safe_load(CONFIG.read_text())
+        config = read_config()
         prompts = config["prompts"] if model.mini else others_prompts(config["others"]["prompts"])
     if isinstance(prompts, str) or not isinstance(prompts, Sequence) or not prompts:
         raise InputError(f"prompts is {prompts!r}: give a list of texts, or None for those of config.yaml")
+    check_prompts(prompts)
     return list(dict.fromkeys(prompts))
 
 
@@ -42,4 +54,4 @@ def wanted_judges(judges: Mapping[str, str | None] | None = None) -> dict[str, s
     for name in judges or {}:
         if name not in JUDGED:
             raise unknown("judge", name, JUDGED)
-    return dict(yaml.safe_load(CONFIG.read_text())["judges"] if judges is None else judges)
+    return dict(read_config()["judges"] if judges is None else judges)

@@ -33,7 +33,7 @@ from .recordings import code_digests, load_or_record, matched_bands_of
 from .scores import COMPARED, SCORES, Scorer, reach, scale, summarise, without_broken
 from .settings import shown_prompts, wanted_judges
 from .store import Store
-from .variants import Bands, Variant
+from .variants import MatchedBands, Variant
 
 ABOUT = ("name", "stack", "strategy", "preset", "place", "share", "words", "slip", "combine", "affected", "steps")
 FLOOR_SHIFTS = 5  # chance: baseline pictures of that many other prompts in the place of a prompt's own
@@ -80,7 +80,7 @@ class Studio:
         return load_or_record(self.model, self.shown, self.out)
 
     @cached_property
-    def bands(self) -> Bands:
+    def bands(self) -> MatchedBands:
         """The matched bands of every stack, from the model's activations."""
         return matched_bands_of(self.recordings["cosine"])
 

@@ -21,7 +21,7 @@ from painters_utils.errors import InputError, unknown
 from painters_utils.models.model import Model
 from painters_utils.paths import DATA
 
-Bands = Mapping[str, Mapping[str, list[int]]]  # of each stack: "low", "high" or "middle" → [first, last]
+MatchedBands = Mapping[str, Mapping[str, list[int]]]  # of each stack: "low", "high" or "middle" → [first, last]
 PRESETS = ("article", "matched")
 SHARE = 0.25  # of a stack that a matched band takes
 
@@ -144,7 +144,7 @@ def matched_bands(similarity: np.ndarray, share: float = SHARE) -> dict[str, lis
     return {"low": most_alike(1, max(half - size + 1, 2)), "high": most_alike(half, depth - size)}
 
 
-def matched_variants(bands: Bands, depths: Mapping[str, int], strategy: str, **options: Any) -> list[Variant]:
+def matched_variants(bands: MatchedBands, depths: Mapping[str, int], strategy: str, **options: Any) -> list[Variant]:
     """A strategy on every matched band of every stack."""
     return [
         custom_variant(
@@ -156,7 +156,7 @@ def matched_variants(bands: Bands, depths: Mapping[str, int], strategy: str, **o
 
 
 def edge_variants(
-    model: Model, bands: Bands, presets: Sequence[str] = PRESETS, removed: float = 0.1, stack: str | None = None
+    model: Model, bands: MatchedBands, presets: Sequence[str] = PRESETS, removed: float = 0.1, stack: str | None = None
 ) -> list[Variant]:
     """The same number of layers, a share of a stack, removed at its ends, just before each band and inside it.
 
@@ -217,7 +217,11 @@ def neighbour_swaps(
 
 
 def control_variants(
-    model: Model, bands: Bands, random_bands: int = 4, apart: Collection[str] | None = None, stack: str | None = None
+    model: Model,
+    bands: MatchedBands,
+    random_bands: int = 4,
+    apart: Collection[str] | None = None,
+    stack: str | None = None,
 ) -> list[Variant]:
     """What an effect comes from, on the highest matched band of each stack.
 

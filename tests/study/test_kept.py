@@ -10,9 +10,10 @@ from PIL import Image
 from painters_utils import Model, load_or_record, read_numbers, save_numbers
 from painters_utils.errors import InputError
 from painters_utils.models.painting import Picture
-from painters_utils.study import recordings as recordings_module
+from painters_utils.study import numbers, recordings as recordings_module
 from painters_utils.study.numbers import STRIP, STRIP_SIDE, as_numbers, save_strips
 from painters_utils.study.recordings import SEEDS, matched_bands_of, similarity_by_stack, stacks_apart, streams_by_stack
+from painters_utils.study.settings import shown_prompts
 from painters_utils.study.store import Store
 
 PROMPTS = ["a green balloon on a gray background", "two red apples on a blue background"]
@@ -131,3 +132,19 @@ def test_pictures_are_kept_in_strips_for_the_page(tmp_path):
     assert about["skip 7–10"]["kept"] == [0.988, 0.1] and about["<b>"]["kept"] == []
     with Image.open(folder / files["<b>"]) as strip:
         assert strip.size == (STRIP_SIDE * STRIP, STRIP_SIDE // 2 * 2), "shrunk, and in rows of three"
+
+
+def test_a_damaged_search_is_named_with_the_remedy(tmp_path, monkeypatch):
+    monkeypatch.setattr(numbers, "DATA", tmp_path)
+    model = Model.named("sd3-mini")
+    assert numbers.read_search("drift", model) == (None, "no search of SD3 mini has run")
+    (tmp_path / "drift").mkdir()
+    (tmp_path / "drift/sd3-mini.json").write_text('{"weights": "')
+    with pytest.raises(InputError, match=r"sd3-mini.json is damaged .*python -m workflow.drift sd3-mini"):
+        numbers.read_search("drift", model)
+
+
+@pytest.mark.parametrize("prompts", [[1], [None], [["a"]], [" "], "a", []])
+def test_prompts_that_are_no_texts_are_refused(prompts):
+    with pytest.raises(InputError, match="prompt"):
+        shown_prompts(Model.named("sd3-mini"), prompts)

@@ -15,7 +15,7 @@ import yaml
 from painters_utils.paths import ROOT
 
 COPIED = ("painters_utils", "miniworld", "originals", "workflow", "notebooks", "benchmarks")
-NOTEBOOK, HEADING = "17_every_other", "Is every second enough?"
+NOTEBOOK, HEADING = "23_every_other", "Is every second enough?"
 
 
 def blocks_of_contributing() -> list[str]:
@@ -65,19 +65,21 @@ def test_the_new_row_is_known_to_plan_charts_and_sweep(checkout):
     code = """
 import json, painters_utils
 from painters_utils import Model, describe, build_order, experiment
+from workflow.page.facts import way
 row, model = experiment("every_other"), Model.named("sd3-mini")
 bands = {"transformer_blocks": {"low": [2, 7], "high": [12, 17]}}
 print(json.dumps({
     "from": painters_utils.__file__, "title": row.title, "words": describe(build_order(row.name, 8, **row.example), 8),
     "painted": [variant.name for variant in row.variants(model, bands)],
     "swept": [v.name for v in experiment("sweep").variants(model, bands) if v.strategy == "every_other"],
+    "told": way(row.name),
 }))
 """
     found = json.loads(in_checkout(checkout, "-c", code))
     assert found["from"].startswith(str(checkout))
     assert found["title"] == "every other" and found["words"] == "layers 3 and 5 are skipped"
     assert found["painted"] == ["every other 2–7 (low)", "every other 12–17 (high)"], "the article ran no such thing"
-    assert len(found["swept"]) == 3
+    assert len(found["swept"]) == 3 and found["told"] == "every other"
 
 
 @pytest.mark.slow

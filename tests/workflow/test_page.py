@@ -564,16 +564,16 @@ def test_claims_of_our_own_have_a_heading_and_verdicts_of_their_own(tmp_path):
 
 
 def test_an_experiment_is_a_row_and_a_notebook(tmp_path, monkeypatch):
-    row = Experiment("every_other", "every other layer is left out", "17_every_other", "Is every other layer enough?")
+    row = Experiment("every_other", "every other layer is left out", "23_every_other", "Is every other layer enough?")
     monkeypatch.setattr(experiments, "EXPERIMENTS", [*EXPERIMENTS, row])
-    study = made_up(tmp_path, ["sd3-mini"], ["05_skip", "17_every_other"])
-    leave_strips(study.out / "sd3-mini", "17_every_other", ["transformer_blocks/every other"])
+    study = made_up(tmp_path, ["sd3-mini"], ["05_skip", "23_every_other"])
+    leave_strips(study.out / "sd3-mini", "23_every_other", ["transformer_blocks/every other"])
     page = build.build_page(study).read_text()
     own = section(page, "every-other")
     assert own.startswith("Is every other layer enough?")
     assert "Most harmless is MM-DiT skip 0: 93 %" in own and "MM-DiT skip 1 52 % (45 – 58 %)" in own, "its table"
     assert "MM-DiT: every other" in own, "its pictures"
-    assert "notebooks/sd3-mini/17_every_other.html" in local(Page(page))
+    assert "notebooks/sd3-mini/23_every_other.html" in local(Page(page))
     assert "every-other" in Page(page).links
 
 

@@ -10,7 +10,7 @@ from papermill.exceptions import PapermillExecutionError
 from painters_utils import Model
 from painters_utils.errors import InputError
 from painters_utils.paths import ROOT
-from painters_utils.study import numbers
+from painters_utils.study import numbers, settings
 from workflow import config, execute, run
 from workflow.checks import require_writable
 from workflow.config import load_study
@@ -51,6 +51,9 @@ def test_bad_settings_end_the_run_before_it_starts(arguments, bad, remedy, monke
         ({"notebooks": ["15_findings"]}, "unknown notebook '15_findings'"),
         ({"notebooks": []}, r"notebooks is \[\]: .* at least 1"),
         ({"options": {"13_sweep": {"share": [0.5]}}}, "unknown parameter of 13_sweep 'share': choose one of shares"),
+        ({"options": {"13_sweep": {"strategies": ["skip", "foo"]}}}, "options of 13_sweep: .*'foo'"),
+        ({"options": {"13_sweep": {"draws": "many"}}}, "options of 13_sweep cannot be used .*parameters cell"),
+        ({"prompts": [1]}, "prompts 0 is 1: .* string"),
         ({"options": {"13_swep": {}}}, "unknown notebook '13_swep': choose one of 13_sweep"),
         ({"colour": "red"}, "unknown setting 'colour'"),
         ({"others": {"step": 2}}, "unknown setting of others 'step': choose one of steps"),
@@ -69,9 +72,17 @@ def test_a_bad_configuration_is_refused(changes, message):
     assert "\n" not in str(error.value)
 
 
+def test_a_config_yaml_that_cannot_be_read_is_refused_in_one_line(tmp_path, monkeypatch):
+    (tmp_path / "config.yaml").write_text("profiles: {default: {}}\nseeds: [2\n")
+    monkeypatch.setattr(settings, "CONFIG", tmp_path / "config.yaml")
+    with pytest.raises(InputError, match="config.yaml is damaged .*line") as error:
+        load_study()
+    assert "\n" not in str(error.value)
+
+
 def test_a_setting_that_config_yaml_lacks_is_named(tmp_path, monkeypatch):
     (tmp_path / "config.yaml").write_text("profiles: {default: {}}\nmodels: [sd3-mini]\n")
-    monkeypatch.setattr(config, "CONFIG", tmp_path / "config.yaml")
+    monkeypatch.setattr(settings, "CONFIG", tmp_path / "config.yaml")
     with pytest.raises(InputError, match="notebooks is missing: config.yaml"):
         load_study(out=tmp_path / "out")
 

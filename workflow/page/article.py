@@ -82,7 +82,7 @@ def article(study: Study, documents: Documents, figures: Mapping[str, Mapping[st
         study=study, models=study.models, minis=[model for model in study.models if model.mini],
         titles={model.key: model.title for model in study.models}, steps=study.for_all(lambda model: model.steps),
         numbers=numbers, findings=findings, facts=facts, claims=load_claims(), costs=cost_chapters(), figures=figures,
-        telling=facts.most_telling(numbers, study.models), ways=facts.WAYS, links=links(), live=live,
+        telling=facts.most_telling(numbers, study.models), links=links(), live=live,
         precision=kept_in(DATA / "precision.json"), bert=kept_in(DATA / BY_HAND / "21_bert.json"),
         ran=ran, searched=lambda search, model: read_search(search, model)[0] or {}, figure=figure, strips=strips,
         baselines=baselines, right=right_share, stacks_svg=stacks_svg, heat_map=heat_map,

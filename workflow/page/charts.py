@@ -200,11 +200,10 @@ def worth_chart(found: Mapping) -> Markup:
         ])
         for stack, some in layers.groupby("stack", sort=False)
     ]  # fmt: skip
-    values, most = layers[measure].tolist(), max(0.2, float(layers["score lost"].max()))
+    values, most = layers[measure].tolist(), max(0.1, float(layers["score lost"].max()))
     up = Axis("% of the score lost", min(-0.05, float(layers["score lost"].min())), most, shares(most))
-    across = log_axis(
-        "velocity error of one early step", values, [step * 10.0**power for power in range(-6, 3) for step in (1, 3)]
-    )
+    ticks = [step * 10.0**power for power in range(-6, 3) for step in (1, 3)]
+    across = log_axis("velocity error ‖v′ − v‖² / ‖v‖², logarithmic", values, ticks)
     told = spearman(layers[measure].to_numpy(), layers["score lost"].to_numpy())
     title = f"Score lost without each of {len(layers)} layers against its velocity error; rank correlation {told:.2f}."
     return dot_chart(groups, title, across, up)

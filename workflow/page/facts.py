@@ -149,12 +149,17 @@ def another_picture(numbers: Numbers) -> dict | None:
 # -- the sections ---------------------------------------------------------------------------------------------
 
 
+def way(strategy: str) -> str:
+    """What is said of the strategy; one that is new has its title."""
+    return WAYS.get(strategy, experiment(strategy).title)
+
+
 def ranked(compared: Mapping) -> str:
     """ "shuffled keeps 82 % (75 – 89 %) of the score, …, one layer in place of all 26 % (16 – 37 %)"."""
     kept = list(compared["kept"].items())
     first, rest = kept[0], kept[1:]
-    listed = ", ".join(f"{WAYS[name]} {100 * of['mean']:.0f} %" for name, of in rest)
-    return minus(f"{WAYS[first[0]]}, the half keeps {100 * first[1]['mean']:.0f} % of the score; {listed}")
+    listed = ", ".join(f"{way(name)} {100 * of['mean']:.0f} %" for name, of in rest)
+    return minus(f"{way(first[0])}, the half keeps {100 * first[1]['mean']:.0f} % of the score; {listed}")
 
 
 def in_short(rows: Rows) -> dict:
@@ -313,8 +318,8 @@ def minus(words: str) -> str:
 
 
 def place(row: Mapping) -> str:
-    """ "MM-DiT skip 7–10"."""
-    return f"{short(row['stack'])} {row['name']}"
+    """ "MM-DiT skip 7–10"; no line ends within "× 3"."""
+    return f"{short(row['stack'])} {row['name']}".replace(" × ", "\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}")
 
 
 def layer(row: Mapping) -> str:
