@@ -1,6 +1,6 @@
 """Charts of what variants keep of a model. `table` is always what `Studio.table` returns: a row for each variant."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -32,15 +32,13 @@ STYLE = {  # of each score: colour and marker, so that no chart relies on colour
 }
 
 
-def kept_chart(
-    table: pd.DataFrame, scores: Sequence[str] = ("kept", "adherence", "quality", "layout", "clip", "dino", "coarse")
-) -> Figure:
+def kept_chart(table: pd.DataFrame) -> Figure:
     """What each variant keeps: a row per variant, a marker per score, its 95 % interval; shaded: catastrophic.
 
     The coarse picture stands in for the layout where no checker reads it.
     """
-    scores = [score for score in scores if score in table and table[score].notna().any()]
-    scores = [score for score in scores if score != "coarse" or "layout" not in table]
+    drawn = ("kept", "adherence", "quality", "layout", "clip", "dino", *(["coarse"] if "layout" not in table else []))
+    scores = [score for score in drawn if score in table and table[score].notna().any()]
     figure, axis = plt.subplots(figsize=(9, 0.42 * len(table) + 1.3))
     offsets = np.linspace(-0.24, 0.24, len(scores)) if len(scores) > 1 else [0.0]
     for score, offset in zip(scores, offsets, strict=True):
@@ -54,7 +52,8 @@ def kept_chart(
     high = max(1.1, float(np.nanmax(table[[f"{s} high" for s in scores]])) + 0.03)
     axis.axvspan(low, CATASTROPHIC, color=RED, alpha=0.06, lw=0)
     axis.set_yticks(range(len(table)), variant_labels(table))
-    axis.set(xlim=(low, high), ylim=(len(table) - 0.5, -0.5), xlabel="kept (0 %: chance, 100 %: the full model)")
+    axis.set(xlim=(low, high), ylim=(len(table) - 0.5, -0.5))
+    axis.set_xlabel("kept (0 %: another prompt's picture, 100 %: the untouched model)")
     axis.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     axis.legend(frameon=False, ncols=len(scores), loc="lower left", bbox_to_anchor=(0, 1), fontsize=9)
     figure.tight_layout()
@@ -68,11 +67,11 @@ def variant_labels(table: pd.DataFrame) -> list[str]:
     return [f"{short(stack)}: {name}" for stack, name in zip(table["stack"], table["name"], strict=True)]
 
 
-def kept_table(table: pd.DataFrame, scores: Sequence[str] = tuple(STYLE)) -> pd.DataFrame:
-    """The same as numbers for `show_table`: one row per variant, intervals for the overall score."""
+def kept_table(table: pd.DataFrame) -> pd.DataFrame:
+    """What `kept_chart` draws as numbers for `show_table`: one row per variant, intervals for the overall score."""
     columns = {"variant": variant_labels(table), "preset": table["preset"]}
     columns["share of stack"] = [f"{share:.0%}" for share in table["share"]]
-    for score in [score for score in scores if score in table]:
+    for score in [score for score in STYLE if score in table]:
         values = [percent(value) for value in table[score]]
         if score == "kept":
             values = [percent(*ends) for ends in table[["kept", "kept low", "kept high"]].to_numpy()]
@@ -136,14 +135,14 @@ def roles_map(damage: Mapping[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-def sweep_chart(tables: Mapping[str, pd.DataFrame], score: str = "kept") -> Figure:
+def sweep_chart(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """The paper's summary: what is left against the share of the stack that is affected; a panel for each stack."""
     rows = pd.concat([table.assign(panel=title) for title, table in tables.items()])
-    nothing = rows.drop_duplicates(["panel", "strategy"]).assign(**{"share": 0.0, score: 1.0})
+    nothing = rows.drop_duplicates(["panel", "strategy"]).assign(share=0.0, kept=1.0)
     drawn = {name: experiment(name) for name in rows["strategy"].unique()}
     rows = pd.concat([nothing, rows]).replace({"strategy": {name: row.title for name, row in drawn.items()}})
     grid = sns.relplot(
-        rows, x="share", y=score, hue="strategy", style="strategy", col="panel", col_wrap=min(len(tables), 3),
+        rows, x="share", y="kept", hue="strategy", style="strategy", col="panel", col_wrap=min(len(tables), 3),
         kind="line", height=2.9, aspect=1.15, dashes=False, errorbar=None, lw=1.5, ms=6,
         palette={row.title: row.colour for row in drawn.values()},
         markers={row.title: row.marker for row in drawn.values()},
@@ -152,9 +151,11 @@ def sweep_chart(tables: Mapping[str, pd.DataFrame], score: str = "kept") -> Figu
     for axis in grid.axes.flat:
         axis.axhspan(-1, CATASTROPHIC, color=RED, alpha=0.06, lw=0)
         axis.axhline(0, color=GREY, lw=0.8, ls=":")
+        axis.set_xticks([0, 0.25, 0.5, 0.75, 1])
         axis.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
         axis.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
-    grid.set_titles("{col_name}").set_axis_labels("share of the stack affected", NAMES[score])
+    grid.set_titles("{col_name}").set_axis_labels("share of the stack affected", NAMES["kept"])
+    grid.tight_layout(w_pad=2)  # the last mark of a panel clear of the first of the next
     sns.move_legend(grid, "upper center", bbox_to_anchor=(0.5, 0), ncols=len(drawn), title=None)
     return grid.figure
 
