@@ -17,7 +17,9 @@ from .experiments import halves
 from .studio import Studio
 from .variants import Variant
 
-SAID = ("kept", "layout")  # the score of the whole, and whether the picture is still laid out as it was
+# The score of the whole, whether the picture is still laid out as it was, and whether everything asked for is there: in
+# a variant's picture, and in the untouched model's from that noise.
+SAID = ("kept", "layout", "right", "right untouched")
 
 
 def on_halves(model: Model, variants: Sequence[Variant]) -> list[Variant]:
@@ -27,14 +29,16 @@ def on_halves(model: Model, variants: Sequence[Variant]) -> list[Variant]:
 
 
 def scores_on_halves(studio: Studio, variants: Sequence[Variant]) -> pd.DataFrame:
-    """A row for each stack, strategy, prompt and seed: model, stack, strategy, prompt, seed, kept and layout.
+    """A row for each stack, strategy, prompt and seed: model, stack, strategy, prompt, seed, and what SAID names.
 
     `variants` are those of `on_halves`. Several of one strategy, the draws of a random order, are averaged.
     """
     names = ["model", "stack", "strategy", "prompt", "seed"]
     tables = []
     for variant in variants:
-        scaled = studio.scaled(variant)
+        scaled, facts = studio.scaled(variant), studio.scores(variant).get("adherence")
+        if facts is not None:
+            scaled = scaled.assign(**{"right": facts == 1, "right untouched": studio.full["adherence"] == 1})
         about = {"model": studio.model.key, "stack": variant.stack, "strategy": variant.strategy}
         tables.append(scaled.assign(**about)[[*names, *(score for score in SAID if score in scaled)]])
     if not tables:
@@ -48,8 +52,9 @@ def compare_strategies(table: pd.DataFrame) -> dict[str, Any]:
     `table` holds rows of `scores_on_halves`, of one model or of several. Every stack has the same weight; prompts and
     pictures are drawn anew for the intervals.
 
-    {"stacks": n, "pictures": n, "kept": {strategy: {"mean", "low", "high"}}, "layout": {…},
-    "ahead": {"reverse": {"skip": {"mean", "low", "high"}}}}, strategies from the most harmless to the most harmful.
+    {"stacks": n, "pictures": n, "kept": {strategy: {"mean", "low", "high"}}, "layout": {…}, "right": {…},
+    "right untouched": {"mean", "low", "high"}, "ahead": {"reverse": {"skip": {"mean", "low", "high"}}}}, strategies
+    from the most harmless to the most harmful.
     """
     if table.empty:
         return {}
@@ -58,6 +63,9 @@ def compare_strategies(table: pd.DataFrame) -> dict[str, Any]:
         "pictures": int(table.groupby("strategy").size().median()),
     }
     for score in (score for score in SAID if score in table):
+        if score == "right untouched":
+            found[score] = ends(table[score], table["prompt"])
+            continue
         wide = table.pivot_table(score, ["prompt", "seed"], "strategy", aggfunc="mean")
         order = wide.mean().sort_values(ascending=False).index
         prompts = wide.index.get_level_values("prompt")

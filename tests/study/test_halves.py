@@ -20,7 +20,8 @@ def planted(kept: dict[str, float], stacks: tuple[str, ...] = ("deep", "wide"), 
                 luck = draw.normal(0, noise)
                 for strategy, mean in kept.items():
                     about = {"model": "toy", "stack": stack, "strategy": strategy, "prompt": prompt, "seed": seed}
-                    rows.append(about | {"kept": mean + luck, "layout": mean + luck - 0.1})
+                    right = {"right": float(mean + luck > 0.6), "right untouched": 1.0}
+                    rows.append(about | {"kept": mean + luck, "layout": mean + luck - 0.1} | right)
     return pd.DataFrame(rows)
 
 
@@ -32,6 +33,8 @@ def test_planted_scores_come_back_in_their_order_and_differences_are_paired():
     assert ahead["mean"] == pytest.approx(0.05) and ahead["low"] > 0.049, "the pictures' own luck cancels"
     assert found["kept"]["skip"]["high"] - found["kept"]["skip"]["low"] > 0.05, "and does not in what one keeps"
     assert found["ahead"]["random_order"]["middle_repeat"]["mean"] == pytest.approx(0.45)
+    assert 0 < found["right"]["middle_repeat"]["mean"] < found["right"]["skip"]["mean"] < 0.5
+    assert found["right"]["random_order"]["mean"] > 0.8 and found["right untouched"]["mean"] == 1
     assert found["layout"]["skip"]["mean"] == pytest.approx(found["kept"]["skip"]["mean"] - 0.1)
 
 
