@@ -33,8 +33,6 @@ from miniworld.suite import load_suite
 from miniworld.training.lessons import LESSONS, as_lines
 from miniworld.training.loop import LOG_EVERY, read_record
 from miniworld.training.lora import Shown, need_peft, painted, train_lora
-from painters_utils.engine.rearrange import layer_order
-from painters_utils.engine.strategies import build_order
 from painters_utils.errors import InputError
 from painters_utils.files import write_whole
 from painters_utils.measure.intervals import ends, interval_of_draws
@@ -43,8 +41,10 @@ from painters_utils.models.loading import load_pipeline
 from painters_utils.models.model import Model
 from painters_utils.models.painting import paint, remember_texts
 from painters_utils.paths import DATA, ROOT
+from painters_utils.study.proxies import each_skipped
 from painters_utils.study.studio import Studio
 from painters_utils.study.variants import single_skips
+from painters_utils.study.velocity import EARLY, Trajectory
 
 from .search import command
 
@@ -56,7 +56,6 @@ KNOWN = 2
 NEW = 16  # prompts of a lesson that were not trained
 SEEDS = (0, 1)  # pictures of each prompt
 SHIPPED_RANK = 2  # to which the best adapter of each lesson is cut before it ships: a file of 30 KB
-TOLD_AT = 1  # the denoising step whose velocity is compared: early steps tell most of what a layer is worth
 
 
 @dataclass(frozen=True)
@@ -93,21 +92,10 @@ def layers_worth(model: Model, prompts: Sequence[str], out: Path) -> list[float]
     return (1 - studio.table(skips, desc="layers")["kept"]).tolist()
 
 
-@torch.no_grad()
 def velocity_changed(model: Model, prompts: Sequence[str]) -> list[float]:
-    """‖v_without − v‖² / ‖v‖² for each layer of the first stack, at step TOLD_AT of the model's own trajectory."""
-    pipe, given = load_pipeline(model), []
-    hook = pipe.transformer.register_forward_hook(lambda _, a, k, o: given.append((a, k, o[0])), with_kwargs=True)
-    paint(pipe, prompts, [0], len(prompts), **model.call)
-    hook.remove()
-    args, kwargs, full = given[TOLD_AT]
-    [(stack, depth), *_] = model.depths.items()
-    changed = []
-    for layer in range(depth):
-        with layer_order(pipe.transformer, {stack: build_order("skip", depth, [layer, layer])}):
-            without = pipe.transformer(*args, **kwargs)[0]
-        changed.append(float((without - full).square().sum() / full.square().sum()))
-    return changed
+    """The velocity error without each layer of the first stack, on average over the prompts."""
+    way, depth = Trajectory(load_pipeline(model), prompts, model.call), next(iter(model.depths.values()))
+    return each_skipped(way.transformer, lambda: way.error(EARLY)).mean(1)[:depth].tolist()
 
 
 def new_scenes(lesson: str, trained: Sequence[str]) -> list[Scene]:
@@ -218,7 +206,7 @@ def search(name: str, threads: int = 1) -> dict[str, Any]:
     choosing = [prompt for task in suite for prompt in task[:CHOOSING]]
     known = [prompt for task in suite for prompt in task[CHOOSING : CHOOSING + KNOWN]]
     worth = kept(folder / "worth.json", lambda: layers_worth(model, choosing, folder / "studio"))
-    proxy = kept(folder / "velocity.json", lambda: velocity_changed(model, choosing))
+    proxy = kept(folder / "velocity-error.json", lambda: velocity_changed(model, choosing))
     found = {lesson: try_choices(model, lesson, choices(worth, proxy), known, folder) for lesson in LESSONS}
     lessons = {lesson: about for lesson, (about, _) in found.items()}
     rows = [row for about in lessons.values() for row in about["choices"]]
