@@ -36,11 +36,9 @@ class Evidence:
     ) -> None:  # fmt: skip
         self.model, self.notebooks = model, notebooks
         self.studio = Studio(model, prompts, seeds, out, suite=suite, judges=judges)
-        # Where there are many variants, the notebooks paint fewer of the suite's prompts; many draws, one seed each.
+        # The many draws of a random order are painted with fewer of the suite's prompts, and with one seed.
         few = min(suite, 1) if model.mini else suite
-        self.few = Studio(model, prompts, seeds, out, suite=few, judges=judges) if few != suite else self.studio
-        alone = len(seeds) == 1
-        self.draws = self.few if alone else Studio(model, prompts, seeds[:1], out, suite=few, judges=judges)
+        self.draws = Studio(model, prompts, seeds[:1], out, suite=few, judges=judges)
         self.family = model.family or model.key
 
     def lacks(self, *needed: str) -> str:
@@ -97,7 +95,7 @@ class Evidence:
     def alone(self) -> dict[str, pd.DataFrame]:
         """What each stack's layers leave when they are skipped one by one: a row for each layer."""
         skips = single_skips(self.model.depths)
-        return {stack: self.few.table(some, desc=f"{short(stack)} layers") for stack, some in skips.items()}
+        return {stack: self.studio.table(some, desc=f"{short(stack)} layers") for stack, some in skips.items()}
 
     # -- numbers beside the pictures --------------------------------------------------------------------------
 
