@@ -17,7 +17,7 @@ from painters_utils.models.model import Model
 from painters_utils.paths import DATA, ROOT
 
 STRIP = 3  # pictures to a row: large enough on a phone
-QUALITY = 32  # of WebP: the page holds hundreds, and each is small
+QUALITY = 30  # of WebP: the page holds hundreds, and each is small
 STRIP_SIDE = 192  # px: larger pictures are shrunk, the page holds hundreds
 
 
