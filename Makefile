@@ -63,7 +63,7 @@ minis: $(VENV)/ready ## Train the minis from nothing (PROFILE=smoke: minutes, ba
 	@for what in vae checker decoder sd3-mini flux-mini auraflow-mini; do \
 		$(RUN) -m miniworld.training $$what --profile $(if $(filter smoke,$(PROFILE)),smoke,full) || exit 1; done
 
-loras: $(VENV)/lora ## Teach SD3 mini new things with LoRA in many choices of layers: data/lora/ (half an hour; a stopped run goes on)
+loras: $(VENV)/lora ## Teach SD3 mini new things with LoRA in many choices of layers: data/loras/ (half an hour; a stopped run goes on)
 	@$(RUN) -m workflow.loras sd3-mini
 
 bench: $(VENV)/ready ## Measure what it costs: benchmarks/results/ and its table in docs/

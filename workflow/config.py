@@ -189,7 +189,7 @@ def check_options(study: Study) -> None:
                 study.variants_of(model, notebook)
             except InputError as error:
                 raise InputError(f"options of {notebook}: {error}") from error
-            except (TypeError, ValueError, KeyError) as error:
+            except (TypeError, ValueError, LookupError, ArithmeticError) as error:
                 raise InputError(
                     f"options of {notebook} cannot be used ({error}): its parameters cell shows what they look like"
                 ) from error

@@ -5,7 +5,7 @@
 First each layer is left out, on prompts that teach nothing, to see what it is worth. Then an adapter is trained for
 each lesson in each choice of layers: those that are worth most, least, the middle, both ends, chance draws, and all.
 Pictures of new prompts say how much of the lesson is seen, pictures of old prompts what is still right. It takes half
-an hour a model on one core, once; a stopped run goes on. What it finds is kept in data/lora/, where notebook 22_lora
+an hour a model on one core, once; a stopped run goes on. What it finds is kept in data/loras/, where notebook 22_lora
 and the claims read it.
 """
 
@@ -243,7 +243,7 @@ def try_choices(
         rows.append(row | {"parameters": parameters(file), "loss": read_record(record)[-1]["loss"], "file": file})
         learned.append(gained)
     best, shipped = max(rows[:-1], key=lambda row: row["learned"]["mean"]), f"{model.name}-{lesson}.safetensors"
-    small = shrink(best["file"], DATA / "lora" / shipped)
+    small = shrink(best["file"], DATA / "loras" / shipped)
     after = kept(folder / lesson / "shipped" / best["file"].parent.name / "scores.json", lambda: judge.scores(small))
     row, _ = told(Choice(best["name"], tuple(best["blocks"]), SHIPPED_RANK), before, after, judge)
     return {
@@ -285,7 +285,7 @@ def told(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    command(search, "lora", __doc__, arguments, threads=(1, "processor threads"))
+    command(search, "loras", __doc__, arguments, threads=(1, "processor threads"))
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def command(
         except InputError as error:
             sys.exit(f"error: {error}")
         except KeyboardInterrupt:
-            sys.exit("stopped; the same command uses what was kept so far")
+            sys.exit("stopped")
 
 
 def rounded(value: Any) -> Any:

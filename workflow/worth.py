@@ -90,9 +90,9 @@ def search(name: str, each: int = EACH) -> dict:
         "passes of the pictures": (len(layers) + 1) * painted * studio.model.steps * (1 + guided(studio)),
         "passes": passes,
         "layers": rows.where(rows.notna(), None).to_dict("split", index=False),
-        "ceiling": {part: {what: ends(over_layers(ceiling, split_halves(of[:, where]))) for what, of in scores.items()}
+        "ceiling": {part: {what: named(over_layers(ceiling, split_halves(of[:, where]))) for what, of in scores.items()}
                     for part, where in parts.items()},
-        "over prompts": {part: {what: ends(over_prompts(layers[WINNER][where].to_numpy(), of[:, where]))
+        "over prompts": {part: {what: named(over_prompts(layers[WINNER][where].to_numpy(), of[:, where]))
                                 for what, of in scores.items()} for part, where in parts.items()},
         "found": judged(layers, scores["score lost"]),
     }  # fmt: skip
@@ -114,14 +114,14 @@ def judged(layers: Mapping, lost: np.ndarray) -> dict[str, dict[str, float]]:
         "share of the possible rank correlation that the velocity error reaches": (
             lambda one, of, halves: spearman(one, of) / ceiling(halves), (winner, worth, split_halves(lost))),
     }  # fmt: skip
-    return {name: ends(over_layers(statistic, *values)) for name, (statistic, values) in statistics.items()}
+    return {name: named(over_layers(statistic, *values)) for name, (statistic, values) in statistics.items()}
 
 
 def three_digits(value: float) -> float:
     return float(f"{value:.3g}")
 
 
-def ends(of: Interval) -> dict[str, float]:
+def named(of: Interval) -> dict[str, float]:
     """A number with its interval, as it is saved."""
     return dict(zip(("mean", "low", "high"), of, strict=True))
 

@@ -1,7 +1,7 @@
 """Measure the checker and the minis.
 
     python -m miniworld.training.evaluate checker
-    python -m miniworld.training.evaluate flux-mini --curve
+    python -m miniworld.training.evaluate flux-mini
 
 The numbers go beside the weights (`metrics.json`, `scores.json`), where `miniworld/metrics.py` reads them.
 """
@@ -261,12 +261,6 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("what", choices=["checker", *MINIS], help="what to measure")
     parser.add_argument("--seeds", type=int, default=2, help="pictures a prompt (minis)")
-    parser.add_argument(
-        "--curve",
-        action="store_true",
-        help="also score by number of steps, and compare the denoising loss with the scores (minis); else those of an "
-        "earlier run stay",
-    )
     args = parser.parse_args(arguments)
     try:
         if args.what == "checker":
@@ -277,12 +271,8 @@ def main(arguments: list[str] | None = None) -> None:
             print(json.dumps(tables | {"false objects": report["false objects"]}, indent=1))
             return
         report = evaluate_mini(args.what, args.seeds)
-        if args.curve:
-            report["by steps"] = steps_curve(args.what)
-            report["loss and scores"] = loss_and_scores(args.what)
-        path = metrics.mini_folder(args.what) / "scores.json"
-        earlier = json.loads(path.read_text()) if path.exists() else {}  # its curve stays, which notebooks draw
-        write_numbers(path, earlier | report)
+        report |= {"by steps": steps_curve(args.what), "loss and scores": loss_and_scores(args.what)}
+        write_numbers(metrics.mini_folder(args.what) / "scores.json", report)
         print(json.dumps({key: report[key] for key in ("strict", "tasks", "facts", "chance")}, indent=1))
     except InputError as error:
         sys.exit(f"error: {error}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from painters_utils.engine.strategies import TITLES
-from painters_utils.errors import InputError, unknown
+from painters_utils.errors import InputError, require_positive, unknown
 from painters_utils.models.model import Model
 
 from .variants import (
@@ -108,6 +108,7 @@ def random_draws(
 
     A draw that gives an order once more is left out: a band of two layers has but one other order.
     """
+    require_positive("draws", draws)
     found: dict[tuple, dict[str, Variant]] = {}
     for seed in range(draws):
         for variant in in_presets(strategy, model, bands, ["matched"], stack, band, seed=seed):
@@ -124,6 +125,7 @@ def in_sweep(
 
     On the half, where strategies are compared, one draw would not do; elsewhere it is one.
     """
+    require_positive("draws", draws)
     chosen = [row.name for row in EXPERIMENTS if row.swept] if strategies is None else strategies
     variants = [variant for strategy in chosen for variant in sweep_variants(model.depths, strategy, shares)]
     if "random_order" in chosen and draws > 1:

@@ -105,7 +105,7 @@ def test_what_was_trained_is_not_trained_again(tmp_path, monkeypatch):
     rows = found["lessons"]["style"]["choices"]
     assert [row["name"] for row in rows] == ["worth most", "the middle", "a", "all"]
     assert all(row["parameters"] > 0 and row["learned"]["low"] <= row["learned"]["mean"] for row in rows)
-    [shipped] = tmp_path.glob("lora/*.safetensors")
+    [shipped] = tmp_path.glob("loras/*.safetensors")
     with loras.adapter(loras.load_pipeline("sd3-mini").transformer, shipped):
         pass
     monkeypatch.setattr(loras, "train_lora", lambda *_, **__: pytest.fail("trained again"))

@@ -38,7 +38,8 @@ class Evidence:
         self.studio = Studio(model, prompts, seeds, out, suite=suite, judges=judges)
         # The many draws of a random order are painted with fewer of the suite's prompts, and with one seed.
         few = min(suite, 1) if model.mini else suite
-        self.draws = Studio(model, prompts, seeds[:1], out, suite=few, judges=judges)
+        fewer = few != suite or len(seeds) > 1
+        self.draws = Studio(model, prompts, seeds[:1], out, suite=few, judges=judges) if fewer else self.studio
         self.family = model.family or model.key
 
     def lacks(self, *needed: str) -> str:

@@ -257,9 +257,10 @@ def measures(told: Sequence[Mapping], painting: int) -> list[dict]:
 
 
 def in_each_stack(told: Sequence[Mapping], measure: str) -> dict[str, Mapping]:
-    """A measure's rank correlation with the score lost in each stack of a model that has several."""
+    """A measure's rank correlation with the score lost in each stack of a model that has several; not where one ranking
+    is all that can be drawn, as of four layers."""
     rows = [row for row in told if row["measure"] == measure and row["layers"] != ALL]
-    return {row["layers"]: row["score lost"] for row in rows}
+    return {row["layers"]: of for row in rows if (of := row["score lost"])["low"] < of["high"]}
 
 
 def worst(rows: Rows) -> int:
@@ -274,16 +275,16 @@ def lost(row: Mapping, score: str) -> int:
 
 
 def counted(counts: Mapping[str, int]) -> str:
-    """ "of 66 verdicts 12 hold, 20 hold in part, …"."""
+    """ "12 hold, 20 hold in part and 5 are undecided"."""
     words = {"holds": "hold", "holds in part": "hold in part", "no difference": "find no difference"}
     listed = [f"{number} {words.get(kind, 'are ' + kind)}" for kind, number in counts.items()]
-    several = ", ".join(listed[:-1]) + f" and {listed[-1]}" if len(listed) > 1 else listed[0]
-    return f"of {sum(counts.values())} verdicts {several}"
+    return ", ".join(listed[:-1]) + f" and {listed[-1]}" if len(listed) > 1 else listed[0]
 
 
-def parts_of(found: Sequence[Mapping]) -> list[str]:
-    """What each part of every claim's verdicts says."""
-    return [one["verdict"] for cell in found for one in cell["outcomes"]]
+def parts_of(found: Sequence[Mapping], kinds: Sequence[str]) -> dict[str, int]:
+    """How many parts of the claims' verdicts are of each of these kinds, those that occur."""
+    are = [one["verdict"] for cell in found for one in cell["outcomes"]]
+    return {kind: are.count(kind) for kind in kinds if kind in are}
 
 
 def surely(found: Sequence[Mapping]) -> int:
