@@ -1,6 +1,7 @@
 """What a study keeps on disk: tables and pictures under their keys, recordings, numbers and strips."""
 
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
@@ -134,14 +135,17 @@ def test_pictures_are_kept_in_strips_for_the_page(tmp_path):
         assert strip.size == (STRIP_SIDE * STRIP, STRIP_SIDE // 2 * 2), "shrunk, and in rows of three"
 
 
-def test_a_damaged_search_is_named_with_the_remedy(tmp_path, monkeypatch):
-    monkeypatch.setattr(numbers, "DATA", tmp_path)
+@pytest.mark.parametrize("search", ["drift", "fewer", "loras", "weaker", "worth"])
+def test_a_damaged_search_is_named_with_a_remedy_that_exists(search, tmp_path, monkeypatch):
     model = Model.named("sd3-mini")
-    assert numbers.read_search("drift", model) == (None, "no search of SD3 mini has run")
-    (tmp_path / "drift").mkdir()
-    (tmp_path / "drift/sd3-mini.json").write_text('{"weights": "')
-    with pytest.raises(InputError, match=r"sd3-mini.json is damaged .*python -m workflow.drift sd3-mini"):
-        numbers.read_search("drift", model)
+    assert numbers.read_search(search, model)[0], "it ships"
+    monkeypatch.setattr(numbers, "DATA", tmp_path)
+    assert numbers.read_search(search, model) == (None, "no search of SD3 mini has run")
+    (tmp_path / search).mkdir()
+    (tmp_path / search / "sd3-mini.json").write_text('{"weights": "')
+    with pytest.raises(InputError, match=rf"sd3-mini.json is damaged .*python -m workflow.{search} sd3-mini"):
+        numbers.read_search(search, model)
+    assert find_spec(f"workflow.{search}")
 
 
 @pytest.mark.parametrize("prompts", [[1], [None], [["a"]], [" "], "a", []])

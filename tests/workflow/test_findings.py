@@ -156,6 +156,18 @@ def test_an_end_layer_that_stands_apart_is_seen():
         assert ahead_of_ends(matrix[None], 3) == pytest.approx(lead)
 
 
+@pytest.mark.parametrize(("grouped", "contrast", "verdict"), [
+    (True, 0.6, "holds"), (False, 0.6, "undecided"), (True, -0.6, "not reproduced"), (False, -0.6, "not reproduced"),
+])  # fmt: skip
+def test_layers_without_a_border_are_not_said_to_form_groups(grouped, contrast, verdict, monkeypatch):
+    draws = np.random.default_rng(0).normal(contrast, 0.1, 200)
+    monkeypatch.setattr("workflow.findings.evidence.how_grouped", lambda stable: draws)
+    told = SimpleNamespace(stable=[], clustered={"single": SimpleNamespace(grouped=grouped)})
+    found = MEASURES["grouped"]({"is": "above", "than": 0}, told, {})
+    assert found.verdict == verdict and found.mean == pytest.approx(contrast, abs=0.05)
+    assert ("finds no border" in found.words) is not grouped
+
+
 def test_what_a_model_has_no_score_for_is_not_measured():
     real = Told(skip=0.2)
     real.lacking = ("broad", "adherence", "quality")
