@@ -195,7 +195,7 @@ def worth_chart(found: Mapping) -> Markup:
     groups = [
         Line(short(stack), colours[stack], [
             (row[measure], row["score lost"],
-             f"layer {row['layer']}: velocity error {row[measure]:.2g}, score lost {100 * row['score lost']:.0f} %")
+             f"layer {row['layer']}: velocity error {row[measure]:.2g}, score lost {round(100 * row['score lost'])} %")
             for row in some.to_dict("records")
         ])
         for stack, some in layers.groupby("stack", sort=False)
