@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from miniworld.metrics import mini_rows
 from miniworld.suite import article_prompts
 from painters_utils.measure.intervals import interval
-from painters_utils.models.model import Model, model_table
+from painters_utils.models.model import Model
 from painters_utils.paths import DATA
 from painters_utils.study.experiments import experiment
 from painters_utils.study.scores import verdict
@@ -35,7 +36,7 @@ def measure(
     seeds: Annotated[int, "pictures of each prompt"] = 2,
     draws: Annotated[int, "smaller sets drawn of each size"] = 40,
 ) -> Found:
-    names = [name for name, row in model_table().items() if row.get("mini")] if model == "all" else [model]
+    names = list(mini_rows()) if model == "all" else [model]
     models = [Model.named(name) for name in names]
     kept = [values for one in models for values in kept_of(one, suite, seeds)]
     wholes = [verdict(*interval(values, values.index)[1:]) for values in kept]

@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from painters_utils.models.model import Model, model_table
+from miniworld.metrics import mini_rows
+from painters_utils.models.model import Model
 from painters_utils.models.painting import paint
 from painters_utils.show import chapter
 from painters_utils.study.experiments import experiment
@@ -36,7 +37,7 @@ def measure(
     model: Annotated[str, "a row of data/models.yaml (all: every mini)"] = "all",
     repeats: Annotated[int, "repetitions of each"] = 5,
 ) -> Found:
-    minis = [name for name, row in model_table().items() if row.get("mini")]
+    minis = list(mini_rows())
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     rows = [row for name in (minis if model == "all" else [model]) for row in of_a_variant(name, repeats)]

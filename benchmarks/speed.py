@@ -13,8 +13,9 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from miniworld.metrics import mini_rows
 from painters_utils.models.loading import load_pipeline
-from painters_utils.models.model import Model, model_table
+from painters_utils.models.model import Model
 from painters_utils.models.quick import FLOP, quicken
 
 from .timing import DEVICE, Found, Work, command, ratio, take_turns
@@ -32,7 +33,7 @@ def measure(
 ) -> Found:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    minis, rows = [name for name, row in model_table().items() if row.get("mini")], []
+    minis, rows = list(mini_rows()), []
     for name in minis if model == "all" else [model]:
         for dtype, label in (("float32", "fp32"), ("bfloat16", "bf16")):
             named = Model.named(name, steps=steps or None, dtype=dtype)

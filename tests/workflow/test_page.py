@@ -172,7 +172,7 @@ HALVES = {
 }  # fmt: skip
 
 
-# Of SD3 mini's stack: one layer in place of the half keeps no less, for sure, than the half left out.
+# Of SD3 mini's stack: one layer in place of the half does not surely keep less than the half left out.
 LEVEL = json.loads(json.dumps(HALVES))
 LEVEL["kept"]["skip"], LEVEL["ahead"]["skip"]["middle_repeat"] = ends(0.31), ends(0.01)
 LEVEL["ahead"]["random_order"]["skip"] = ends(0.55)
@@ -522,7 +522,7 @@ def test_what_searches_have_found_is_told_with_its_interval(tmp_path, monkeypatc
         "model": None, "layers": 10, "gone": 2, "kept": ends(0.9)
     }  # fmt: skip
     assert "velocity error, second step 0.60 0.90 10 %" in worth
-    assert "Stack by stack it is 0.80 (0.76 – 0.84) in MM-DiT and 0.10 (0.06 – 0.14) in single." in worth
+    assert "it is 0.80 (0.76 – 0.84) within the MM-DiT stack and 0.10 (0.06 – 0.14) within the single stack." in worth
     assert "90.0 % (86.0 – 94.0 %) of the score is kept" in worth and "The goal was 98 %: it is missed." in worth
     drift = section(page, "drift")
     assert "gets back 30 % (26 – 34 %) of what it loses" in drift and "middle half, 2–5 50 % (46 – 54 %) 70 %" in drift

@@ -21,7 +21,7 @@ from painters_utils.paths import DATA, ROOT
 from painters_utils.show.drawings import order_svg, stacks_svg
 from painters_utils.show.figures import FigureFile
 from painters_utils.study import experiments
-from painters_utils.study.numbers import read_numbers, read_search
+from painters_utils.study.numbers import read_json, read_numbers, read_search
 from painters_utils.study.scores import CATASTROPHIC
 from workflow.config import Study
 from workflow.findings.claims import FAILS, HOLDS, MARGIN, OPEN, PART, SAME, UNMEASURED, load_claims
@@ -196,8 +196,8 @@ def bold(text: str) -> Markup:
 
 
 def kept_in(path: Path) -> dict[str, Any]:
-    """What a command of its own has measured and kept; {} if it has not."""
-    return json.loads(path.read_text()) if path.exists() else {}
+    """What a command of its own has measured and kept; {} if it has not. `InputError` if the file is damaged."""
+    return read_json(path, "check it out again") if path.exists() else {}
 
 
 def links() -> dict[str, str]:
