@@ -42,7 +42,7 @@ from painters_utils.study.store import Store
 from painters_utils.study.variants import sweep_variants
 
 from .findings.claims import holm
-from .search import command
+from .search import command, made_by
 
 LEARNING, JUDGING = 4, 12  # prompts of each of the suite's tasks: the first, and those after them
 DAMPINGS = (2, 3, 4)
@@ -72,10 +72,11 @@ class Search:
 
     def __init__(self, model: Model) -> None:
         suite = load_suite().values()
-        self.model, self.pipe, self.store = model, remember_texts(load_pipeline(model)), Store(ROOT / "results/drift")
+        self.model, self.pipe = model, remember_texts(load_pipeline(model))
+        self.store, self.key = Store(ROOT / "results/drift"), made_by(model)
         self.learning = [prompt for task in suite for prompt in task[:LEARNING]]
         self.judging = [prompt for task in suite for prompt in task[LEARNING : LEARNING + JUDGING]]
-        self.scorer = CheckerScorer(self.store_as(model.weights))
+        self.scorer = CheckerScorer(self.store_as())
         self.before: dict[tuple[str, ...], list[Picture]] = {}
         floor = chance(self.judging, checker.read([picture.image for picture in self.untouched(self.judging)]))
         self.reach = self.table(UNTOUCHED, self.judging).mean() - [floor, 0.0]  # nothing found is like no sprite
@@ -88,12 +89,12 @@ class Search:
         return means
 
     def store_as(self, *about: Any) -> Callable[[Any, Callable[[], pd.DataFrame]], pd.DataFrame]:
-        return lambda name, make: self.store.table([*about, name], make)
+        return lambda name, make: self.store.table([*self.key, *about, name], make)
 
     def untouched(self, prompts: Sequence[str]) -> list[Picture]:
         """The untouched model's pictures, painted once."""
         if tuple(prompts) not in self.before:
-            key = [self.model.weights, list(prompts), "pictures"]
+            key = [*self.key, list(prompts), "pictures"]
             self.before[tuple(prompts)] = self.store.pictures(key, lambda: self.paint(UNTOUCHED, prompts))
         return self.before[tuple(prompts)]
 
@@ -114,7 +115,7 @@ class Search:
             scores[[not picture.finite for picture in after]] = 0.0
             return scores
 
-        return self.store_as(self.model.weights, list(prompts))(asdict(arm), make)
+        return self.store_as(list(prompts))(asdict(arm), make)
 
     def kept(self, arm: Arm, prompts: Sequence[str]) -> np.ndarray:
         """(pictures,): 1 is what the untouched model's picture of a prompt has, and 0 the mean at chance."""
@@ -274,7 +275,7 @@ def search(name: str) -> Iterator[dict]:
     yield found
     found["repeats"] = judge_repeats(run)
     yield found
-    table = run.store_as(model.weights)(["scales", SCENES, LEVELS, SCALES], lambda: scan_scales(run))
+    table = run.store_as()(["scales", SCENES, LEVELS, SCALES], lambda: scan_scales(run))
     tried = table[table["scale"] > 0].assign(sure=lambda rows: holm(rows["p"]))
     best = tried.sort_values("rise").drop_duplicates(["stack", "layer"]).head(TOGETHER)
     scales: dict[str, dict[int, float]] = {}

@@ -14,8 +14,11 @@ from typing import Any
 import numpy as np
 
 from painters_utils.errors import InputError
-from painters_utils.files import write_whole
-from painters_utils.paths import DATA
+from painters_utils.files import folder_digest, write_whole
+from painters_utils.models.model import Model
+from painters_utils.paths import CODE, DATA
+
+CODE_OF_SCORES = ("painters_utils/engine", "painters_utils/models", "painters_utils/measure", "miniworld")
 
 
 def command(
@@ -42,6 +45,14 @@ def command(
             sys.exit(f"error: {error}")
         except KeyboardInterrupt:
             sys.exit("stopped")
+
+
+def made_by(model: Model) -> list[str]:
+    """What a mini's pictures and scores depend on beside how it is run: its weights, and the code.
+
+    Part of the key under which a search keeps what it has computed, so that a stopped one goes on.
+    """
+    return [model.weights, *(folder_digest(CODE / folder, "*.py") for folder in CODE_OF_SCORES)]
 
 
 def rounded(value: Any) -> Any:

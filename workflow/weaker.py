@@ -5,8 +5,8 @@
 For each way to weaken a model (bands that are left out, one layer in place of a band), weight and window of steps, a
 fifth of the suite's prompts is painted. Those that do best are painted with more seeds, and the best of them is taken.
 The other prompts say what it is worth, beside what as many forward passes buy otherwise: more steps, and more
-classifier-free guidance. It takes some twenty minutes a model on one core, once. What it finds is kept in data/weaker/,
-where notebook 18_weaker_self reads it.
+classifier-free guidance. It takes some twenty minutes a model on one core, once; scores are kept in results/weaker/, so
+that a stopped run goes on. What it finds is kept in data/weaker/, where notebook 18_weaker_self reads it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from tqdm.auto import tqdm
 
 from miniworld import checker
@@ -28,11 +29,13 @@ from painters_utils.measure.intervals import ends
 from painters_utils.models.loading import load_pipeline
 from painters_utils.models.model import Model
 from painters_utils.models.painting import paint, remember_texts
+from painters_utils.paths import ROOT
 from painters_utils.study.experiments import experiment, halves
 from painters_utils.study.recordings import load_or_record, matched_bands_of
+from painters_utils.study.store import Store
 from painters_utils.study.variants import Variant, custom_variant
 
-from .search import command
+from .search import command, made_by
 
 WEIGHTS = (0.5, 1.5)
 CHOOSING = 4  # prompts of each of the suite's tasks on which is chosen; the others judge
@@ -90,6 +93,7 @@ class Search:
 
     def __init__(self, model: Model) -> None:
         self.model, self.pipe = model, remember_texts(load_pipeline(model))
+        self.store, self.key = Store(ROOT / "results/weaker"), made_by(model)
 
     def context(self, arm: Arm) -> AbstractContextManager:
         if arm.order is None:
@@ -98,12 +102,17 @@ class Search:
 
     def scores(self, arm: Arm, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
         """(pictures, 2): is everything right, and which share of the facts; prompt after prompt."""
-        with self.context(arm):
-            call = dict(self.model.call) | (arm.call or {})
-            pictures = paint(self.pipe, prompts, seeds, self.model.loading.batch or 32, desc=arm.name, **call)
-        seen = checker.read([picture.image for picture in pictures])
-        checks = [check_facts(picture.prompt, scene) for picture, scene in zip(pictures, seen, strict=True)]
-        return np.array([(check.strict, check.share()) for check in checks], float)
+        call = dict(self.model.call) | (arm.call or {})
+
+        def look() -> pd.DataFrame:
+            with self.context(arm):
+                pictures = paint(self.pipe, prompts, seeds, self.model.loading.batch or 32, desc=arm.name, **call)
+            seen = checker.read([picture.image for picture in pictures])
+            checks = [check_facts(picture.prompt, scene) for picture, scene in zip(pictures, seen, strict=True)]
+            return pd.DataFrame([(float(check.strict), check.share()) for check in checks], columns=["strict", "facts"])
+
+        key = [*self.key, call, asdict(arm), list(prompts), list(seeds)]
+        return self.store.table(key, look).to_numpy(float)
 
 
 def search(name: str, seeds: int = 3) -> dict:

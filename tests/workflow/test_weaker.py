@@ -1,11 +1,14 @@
 """The search for a weaker self: what is chosen, and on which pictures."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from painters_utils.errors import InputError
+from painters_utils.models.model import Model
 from workflow import weaker
-from workflow.weaker import CHOOSING, FINALISTS, MORE_SEEDS, Arm
+from workflow.weaker import CHOOSING, FINALISTS, MORE_SEEDS, Arm, Search
 
 PROMPTS = 9 * CHOOSING
 
@@ -55,3 +58,17 @@ def test_a_model_that_is_no_mini_is_refused_before_anything_is_painted(asked: li
     with pytest.raises(InputError, match="no mini"):
         weaker.search("flux-schnell")
     assert not asked
+
+
+def test_a_stopped_search_paints_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weaker, "ROOT", tmp_path)
+    model = Model.named("sd3-mini", steps=1)
+    untouched, guided = Arm("untouched", 1.0), Arm("more", 1.0, call={"guidance_scale": 4.0})
+    prompts = ["a red dog on a white background", "a green balloon on a gray background"]
+    first = [Search(model).scores(arm, prompts, [0, 1]) for arm in (untouched, guided)]
+    assert first[0].shape == (4, 2) and len(list((tmp_path / "results/weaker").iterdir())) == 2
+    again = Search(model)
+    monkeypatch.setattr(weaker, "paint", lambda *_, **__: pytest.fail("painted again"))
+    np.testing.assert_array_equal([again.scores(arm, prompts, [0, 1]) for arm in (untouched, guided)], first)
+    with pytest.raises(pytest.fail.Exception):
+        again.scores(untouched, prompts, [2])
