@@ -86,11 +86,21 @@ def percent(*shares: float) -> str:
     return f"{mean} % ({' – '.join(ends)} %)" if ends else f"{mean} %"
 
 
+def in_digits(number: float, digits: int = 0) -> str:
+    """A number rounded, with one digit more where it would round to 0: on which side an end lies, decides."""
+    if number and not round(number, digits):
+        digits += 1
+    return f"{round(number, digits) or 0.0:.{digits}f}"
+
+
 def how_much(mean: float, low: float, high: float, what: str = "") -> str:
     """How much more or less of a share, in points, or of `what`, which is counted; and from where to where."""
     digits, less = (2, "fewer") if what else (0, "less")
-    mean, low, high = (round(number * (1 if what else 100), digits) for number in (mean, low, high))
-    size = lambda number: f"{abs(number):.{digits}f}"  # noqa: E731
+    mean, low, high = (number * (1 if what else 100) for number in (mean, low, high))
+
+    def size(number: float) -> str:
+        return in_digits(abs(number), digits)
+
     ends = [size(low), size(high)] if low >= 0 else [size(high), size(low)]
     if low < 0 < high:
         ends = [f"{size(low)} {less}", f"{size(high)} more"]

@@ -4,7 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from painters_utils.measure.intervals import chance_of_least, ends, interval, interval_of_draws, with_interval
+from painters_utils.measure.intervals import (
+    chance_of_least,
+    ends,
+    how_much,
+    interval,
+    interval_of_draws,
+    with_interval,
+)
 
 
 def planted(
@@ -106,3 +113,11 @@ def test_draws_that_are_there_already_are_taken_as_they_are():
     draws = np.arange(101.0)
     assert interval_of_draws(draws) == (50.0, 2.5, 97.5)
     assert with_interval(0.934, 0.9, 0.9666) == "0.93 (0.90 – 0.97)"
+
+
+def test_an_end_that_rounds_to_nothing_says_on_which_side_it_lies():
+    assert how_much(0.05, 0.003, 0.1) == "5 points more (0.3 to 10)"
+    assert how_much(0.05, -0.003, 0.1) == "5 points more (0.3 less to 10 more)"
+    assert how_much(-0.02, -0.05, -0.004) == "2 points less (0.4 to 5)"
+    assert how_much(0.01, 0.0, 0.02) == "1 point more (0 to 2)", "what is nothing stays so"
+    assert how_much(0.3, -0.001, 0.5, "birds") == "0.30 more birds (0.001 fewer to 0.50 more)"

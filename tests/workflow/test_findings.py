@@ -102,7 +102,7 @@ def test_nothing_at_all_contradicts_nothing():
 
 @pytest.mark.parametrize(("score", "found", "words"), [
     ("kept", (-0.12, -0.2, -0.04), "12 points less (4 to 20)"),
-    ("kept", (0.01, -0.004, 0.03), "1 point more (0 to 3)"),
+    ("kept", (0.01, -0.004, 0.03), "1 point more (0.4 less to 3 more)"),
     ("kept", (-0.02, -0.06, 0.03), "2 points less (6 less to 3 more)"),
     ("duplicates", (0.2, 0.1, 0.3), "0.20 more surplus objects a picture (0.10 to 0.30)"),
 ])  # fmt: skip
@@ -136,6 +136,17 @@ def test_correction_keeps_what_is_far_and_marks_what_is_near():
     assert 1 <= len(passed) <= 12 and sum(one.survives for one in passed) <= 1
     assert found[-1].survives and all(one.survives for one in found if one.verdict == OPEN), "no claim, no mark"
     assert correct([]) == []
+
+
+def test_the_family_of_tests_is_not_chosen_by_what_came_out():
+    """A part that is barely sure survives alone, and not among fifty that decide nothing."""
+    barely = compare("barely", (0.1, 0.005, 0.195), "above", 0)
+    open_ = [compare("open", (0.01, -0.09, 0.11), "above", 0)] * 50
+    counted = compare("counted, without an interval", (0.0, 0.0, 0.0), "above", 0.5)
+    [alone] = correct([Verdict("1", "toy", "matched", HOLDS, [barely, counted])])
+    [among] = correct([Verdict("1", "toy", "matched", HOLDS, [barely, counted, *open_])])
+    assert [one.survives for one in alone.outcomes] == [True, True]
+    assert [one.survives for one in among.outcomes] == [False, True, *[True] * 50], "the others claim nothing"
 
 
 def test_a_threshold_moved_moves_the_verdicts_that_hang_on_it():

@@ -98,17 +98,19 @@ def correct(found: Sequence[Verdict], level: float = 0.05) -> list[Verdict]:
     """The verdicts with a mark on each part that holds or is contradicted: does it survive Holm's correction?
 
     With a hundred tests some intervals miss by chance. Holm (1979) orders the parts by their p value and asks of the
-    k-th of n that it is below level / (n − k + 1). The p values come from the intervals, taken as those of a normal
-    distribution: a bootstrap of some thousand draws says nothing of p values as small as are needed here.
+    k-th of n that it is below level / (n − k + 1). All parts that have an interval count, whatever came out: a family
+    of those that came out sure would be chosen by its outcome. The p values come from the intervals, taken as those of
+    a normal distribution: a bootstrap of some thousand draws says nothing of p values as small as are needed here.
     """
     tested = [(one, part) for one, verdict in enumerate(found) for part, outcome in enumerate(verdict.outcomes)
-              if outcome.verdict in (HOLDS, FAILS) and np.isfinite(outcome.mean)]  # fmt: skip
+              if outcome.high > outcome.low]  # fmt: skip
     outcomes = [found[one].outcomes[part] for one, part in tested]
-    width = np.array([max(outcome.high - outcome.low, 1e-9) for outcome in outcomes])
+    width = np.array([outcome.high - outcome.low for outcome in outcomes])
     away = np.array([abs(outcome.mean - outcome.threshold) for outcome in outcomes])
     values = 2 * norm.sf(2 * norm.ppf(0.975) * away / width)
-    survives = dict(zip(tested, holm(values, level).tolist(), strict=True))
-    return [replace(verdict, outcomes=[replace(outcome, survives=survives.get((one, part), True))
+    unsure = {place for place, sure in zip(tested, holm(values, level), strict=True) if not sure}
+    return [replace(verdict, outcomes=[replace(outcome, survives=outcome.verdict not in (HOLDS, FAILS)
+                                               or (one, part) not in unsure)
                                        for part, outcome in enumerate(verdict.outcomes)])
             for one, verdict in enumerate(found)]  # fmt: skip
 

@@ -235,10 +235,10 @@ def at_most(side: str) -> str:
 # -- measures -----------------------------------------------------------------------------------------------
 
 
-def measured(what: str, found: Interval, side: str, threshold: float) -> Outcome:
+def measured(what: str, found: Interval, side: str, threshold: float, difference: bool = False) -> Outcome:
     """The outcome for a number that is no score."""
     words = f"{what}: {with_interval(*found)}; the claim says {side_of(side)} than {threshold:g}"
-    return compare(words, found, side, threshold)
+    return compare(words, found, side, threshold, difference)
 
 
 def band_similarity(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
@@ -265,7 +265,7 @@ def middle_apart(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence
     prompts = [prompt for _ in SEEDS for prompt in evidence.studio.shown]
     found = interval(np.average(values, axis=0, weights=layers), prompts)
     return measured("linear CKA of two middle layers less that of an end and one as far away", found, test["is"],
-                    test["than"])  # fmt: skip
+                    test["than"], difference=True)  # fmt: skip
 
 
 def ahead_of_ends(matrices: np.ndarray, distance: int) -> np.ndarray:
@@ -279,9 +279,10 @@ def contrast(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -
     draws = how_grouped(evidence.stable)
     if any(found.grouped for found in evidence.clustered.values()):
         return measured("contrast of its bands beyond chance", interval_of_draws(draws), test["is"], test["than"])
-    what = "clustering finds no border; contrast beyond chance of its stacks cut in two"
-    outcome = measured(what, interval_of_draws(draws), test["is"], test["than"])
-    return replace(outcome, verdict=OPEN) if outcome.verdict == HOLDS else outcome  # groups without a border are none
+    outcome = measured("contrast beyond chance", interval_of_draws(draws), test["is"], test["than"])
+    cut = with_interval(outcome.mean, outcome.low, outcome.high)
+    words = f"clustering finds no border, so there are no groups to test; cut in two, the stacks' contrast is {cut}"
+    return replace(outcome, words=words, verdict=OPEN if outcome.verdict == HOLDS else outcome.verdict)
 
 
 def ranking(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
@@ -306,15 +307,18 @@ def weaker_similarity(test: Mapping, evidence: Evidence, study: Mapping[str, Evi
         return unmeasured("similarity beside the other models': none was studied", OPEN)
     beside = min(resampled.values(), key=np.mean)
     return measured(
-        "mean cosine less that of the next model", interval_of_draws(own - beside), test["is"], test["than"]
-    )
+        "mean cosine less that of the next model", interval_of_draws(own - beside), test["is"], test["than"],
+        difference=True,
+    )  # fmt: skip
 
 
 def border_near(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
     """The share of resampled pictures with a border between bands behind one of the layers."""
     first, last = test["layers"]
     share = max(float(one.borders[first : last + 1].max()) for one in evidence.stable if len(one.borders) > last)
-    return measured(f"share of draws with a border at layers {first}–{last}", (share,) * 3, test["is"], test["than"])
+    words = f"{percent(share)} of the draws have a border at layers {first}–{last}"
+    words += f"; the claim says {side_of(test['is'])} than {percent(test['than'])}"
+    return compare(words, (share,) * 3, test["is"], test["than"])
 
 
 def searched(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:

@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 
 from painters_utils.engine.describe import short
 from painters_utils.engine.strategies import build_order
-from painters_utils.measure.intervals import how_much, percent
+from painters_utils.measure.intervals import how_much, in_digits, percent
 from painters_utils.models.model import Model
 from painters_utils.paths import DATA, ROOT
 from painters_utils.show.drawings import order_svg, stacks_svg
@@ -41,7 +41,7 @@ VERDICTS = {
     HOLDS: "the 95 % interval of every part lies on the claimed side",
     PART: "so many of its parts hold",
     FAILS: "an interval lies on the other side, and no part holds",
-    SAME: f"the whole interval of a difference lies within {100 * MARGIN:.0f} points of none",
+    SAME: f"the whole interval of a difference lies within {100 * MARGIN:.0f} points of none, whichever side it is on",
     OPEN: "the interval lies on both sides",
     UNMEASURED: "these pictures cannot be scored on it",
 }
@@ -118,7 +118,7 @@ def templates() -> Environment:
         "three": lambda ends: minus(percent(*ends)),
         "points": points,
         "more": lambda of: minus(how_much(of["mean"], of["low"], of["high"])),
-        "plain": lambda of: minus("{mean:.2f} ({low:.2f} – {high:.2f})".format_map(of)),
+        "plain": lambda of: "–" if of["mean"] is None else minus("{mean:.2f} ({low:.2f} – {high:.2f})".format_map(of)),
         "place": lambda number: round(100 * (min(max(number, -0.2), 1.2) + 0.2) / 1.4, 1),
         "upper_first": lambda words: words[:1].upper() + words[1:],
         "minus": minus,
@@ -134,8 +134,8 @@ def share(of: Mapping[str, float]) -> str:
 
 def points(of: Mapping[str, float]) -> str:
     """ "31 points (24 to 38)"."""
-    mean, low, high = (round(100 * of[end]) for end in ("mean", "low", "high"))
-    return minus(f"{mean} {'point' if abs(mean) == 1 else 'points'} ({low} to {high})")
+    mean, low, high = (in_digits(100 * of[end]) for end in ("mean", "low", "high"))
+    return minus(f"{mean} {'point' if mean in ('1', '-1') else 'points'} ({low} to {high})")
 
 
 def title_of(document: nbformat.NotebookNode) -> str:
@@ -157,17 +157,18 @@ def load_strips(folder: Path, numbers: Mapping) -> list[dict]:
     for key, of in about.items():
         stack, _, name = key.rpartition("/")
         strategy = next((one for one in facts.WAYS if name.startswith(experiments.experiment(one).title)), "")
-        row = rows.get((stack, name), {})
+        row, of_all = rows.get((stack, name), {}), " of the score"
         if stack in halves and strategy in halves[stack]["kept"]:
             ends = halves[stack]["kept"][strategy]
             row = {"kept": ends["mean"], "kept low": ends["low"], "kept high": ends["high"]}
+            of_all = " of the score" + (" over all draws" if strategy == "random_order" else "")
         band = re.search(r"\d+–\d+", name.removeprefix("repeat ").split(" over ")[-1])
         found.append({
             "name": f"{short(stack)}: {name}" if stack else name, "stack": stack, "strategy": strategy,
             "band": band.group() if band else "", "width": of["width"], "height": of["height"],
             "columns": of["columns"], "rows": -(-of["height"] * of["columns"] // of["width"]),
             "kept": [None if value != value else round(100 * value) for value in of["kept"]],
-            "said": f"{facts.percent(row)} of the score" if row else "", "mean": row.get("kept"), "telling": False,
+            "said": facts.percent(row) + of_all if row else "", "mean": row.get("kept"), "telling": False,
             "data": "data:image/webp;base64," + base64.b64encode((folder / of["file"]).read_bytes()).decode(),
         })  # fmt: skip
     scored = [one for one in found[1:] if one["mean"] is not None]

@@ -112,7 +112,7 @@ def in_words(rows: Sequence[Mapping]) -> list[str]:
 
 
 HEADS = {  # of a row's sentence, and if its goal is surely met
-    "identity": ("What another order costs", "Another order costs nothing"),
+    "reverse": ("What another order costs", "Another order costs nothing"),
     "recording": ("What recording costs", "Recording hardly slows the painting"),
     "by hand": ("What recording as it paints saves", "Recording as it paints saves the wait"),
     "flat": ("The recorder's memory", "The recorder's memory does not grow with the steps"),

@@ -115,15 +115,25 @@ def cards(numbers: Numbers, model: Model, strips: Sequence[Mapping]) -> dict[str
     whole = f"{name} layers {band} of {depth}"
     shown = [
         {"strip": strips[0], "title": "Untouched", "says": f"all {sum(model.depths.values())} layers in order",
-         "kept": "100 %", "alt": f"Six pictures of the untouched {model.title}."}
+         "kept": "100 %", "ends": "", "alt": f"Six pictures of the untouched {model.title}."}
     ]  # fmt: skip
     for strategy in CARDS:
-        share = f"{100 * kept[strategy]['mean']:.0f} %"
-        alt = f"The same six pictures with {whole} {WAYS[strategy]}: {share} of the score is kept."
-        draw = ", one of ten orders" if strategy == "random_order" else ""
-        about = {"title": WAYS[strategy].capitalize(), "says": f"{name} layers {band}{draw}", "kept": share}
-        shown.append({"strip": of[strategy], "alt": alt} | about)
+        of_it, orders = kept[strategy], draws(numbers) if strategy == "random_order" else 1
+        share, ends = f"{100 * of_it['mean']:.0f} %", f"({100 * of_it['low']:.0f} – {100 * of_it['high']:.0f} %) "
+        one, over = (f", one of {orders} orders", f" over {orders} orders") if orders > 1 else ("", "")
+        about = {
+            "title": WAYS[strategy].capitalize(), "says": f"{name} layers {band}{one}", "kept": minus(share),
+            "ends": minus(ends),
+            "alt": f"The same six pictures with {whole} {WAYS[strategy]}: of all pictures{over}, {share} of the score.",
+        }  # fmt: skip
+        shown.append({"strip": of[strategy]} | about)
     return {"shown": shown, "band": whole}
+
+
+def draws(numbers: Numbers) -> int:
+    """In how many random orders the halves ran."""
+    names = [row["name"] for of in numbers.values() for row in of.get("13_sweep", {}).get("rows", ())]
+    return max((int(found.group(1)) for name in names if (found := re.search(r"(\d+) draws$", name))), default=1)
 
 
 def single_layers(numbers: Numbers) -> list[dict]:
@@ -160,6 +170,35 @@ def ranked(compared: Mapping) -> str:
     first, rest = kept[0], kept[1:]
     listed = ", ".join(f"{way(name)} {100 * of['mean']:.0f} %" for name, of in rest)
     return minus(f"{way(first[0])}, the half keeps {100 * first[1]['mean']:.0f} % of the score; {listed}")
+
+
+def on_the_half(of: Mapping[str, Mapping], strategy: str) -> str:
+    """What a strategy keeps of the middle half, where all can be compared: "one layer in place of all keeps 26 % (19 –
+    34 %) of the score: catastrophic"; "" if it was not swept."""
+    compared = of.get("13_sweep", {}).get("halves", {}).get("all stacks", {})
+    if strategy not in (kept := compared.get("kept", {})):
+        return ""
+    ends = [kept[strategy][end] for end in ("mean", "low", "high")]
+    says = f"{way(strategy)}, {intervals.percent(*ends)} of the score is kept: {verdict(*ends[1:])}"
+    if strategy == "looped_parallel" and "parallel" in kept:
+        looped = lead(compared, strategy, "parallel")
+        says += f", {intervals.how_much(*(looped[end] for end in ('mean', 'low', 'high')))} than looped once"
+    return minus(says)
+
+
+def least_agreed(read: Mapping) -> dict | None:
+    """The kind of fact on which eye and checker agree least (02_checker)."""
+    return min(read.get("agreement", ()), key=lambda row: row["agree"]["mean"], default=None)
+
+
+def differing(findings: Mapping) -> str:
+    """How often a verdict depends on the layers that were chosen, of the cases tried on both kinds of layers."""
+    tried = {(cell["claim"], cell["model"]) for cell in findings["claims"] if cell["preset"] == "article"}
+    tried &= {(cell["claim"], cell["model"]) for cell in findings["claims"] if cell["preset"] == "matched"}
+    claims = len({case.split(" ")[0] for case in findings["differ"]})
+    other = len(findings["differ"])
+    return (f"Of {len(tried)} cases, a claim on one model, that were tried on both, {other} have another verdict on "
+            f"other layers; they are of {claims} claim{'s' * (claims > 1)}.")  # fmt: skip
 
 
 def in_short(rows: Rows) -> dict:
@@ -203,7 +242,11 @@ def roles(rows: Rows) -> list[dict]:
     wanted = ("broad", "fine", "layout", "quality") if "layout" in rows[0] else ("clip", "dino", "coarse", "detail")
     measured = {score: [row for row in rows if row.get(score) is not None] for score in wanted}
     worst = {score: min(some, key=itemgetter(score)) for score, some in measured.items() if some}
-    return [{"score": NAMES[score], "row": row, "lost": 1 - row[score]} for score, row in worst.items()]
+    return [
+        {"score": NAMES[score], "row": row}
+        | {"mean": 1 - row[score], "low": 1 - row[f"{score} high"], "high": 1 - row[f"{score} low"]}
+        for score, row in worst.items()
+    ]
 
 
 def by_stack(rows: Rows) -> dict[str, list[Mapping]]:
@@ -234,15 +277,20 @@ def thinnest(models: Sequence[Model], searched: Callable[[str, Model], Mapping])
     return max(found, key=lambda one: one["gone"] / one["layers"], default=None)
 
 
-def damped(finds: Sequence[Mapping]) -> list[bool]:
-    """Of each stack in the models' searches for drift: does one layer, damped to a quarter, surely keep more than none
-    of its middle half?"""
-    return [
-        row["beside the skip"]["low"] > 0
-        for find in finds
-        for row in find.get("repeats", ())
-        if row["strategy"] == "middle_repeat" and row["damping"] == 4
-    ]
+def damped(finds: Sequence[Mapping]) -> dict[str, int] | None:
+    """In how many stacks of the models' searches for drift one layer, damped to a quarter, is surely better than none
+    of the middle half, and in how many surely worse."""
+    beside = [row["beside the skip"] for find in finds for row in find.get("repeats", ())
+              if row["strategy"] == "middle_repeat" and row["damping"] == 4]  # fmt: skip
+    better, worse = sum(of["low"] > 0 for of in beside), sum(of["high"] < 0 for of in beside)
+    return {"stacks": len(beside), "better": better, "worse": worse} if beside else None
+
+
+def most_lost(weighed: Mapping) -> str:
+    """The layer without which the search for layers' worth loses most of the score: "MM-DiT layer 14"."""
+    layers = [dict(zip(weighed["layers"]["columns"], row, strict=True)) for row in weighed["layers"]["data"]]
+    most = max(layers, key=itemgetter("score lost"))
+    return f"{short(most['stack'])} layer {most['layer']}"
 
 
 def measures(told: Sequence[Mapping], painting: int) -> list[dict]:
