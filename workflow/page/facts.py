@@ -172,18 +172,17 @@ def ranked(compared: Mapping) -> str:
     return minus(f"{way(first[0])}, the half keeps {100 * first[1]['mean']:.0f} % of the score; {listed}")
 
 
-def on_the_half(of: Mapping[str, Mapping], strategy: str) -> str:
-    """What a strategy keeps of the middle half, where all can be compared: "one layer in place of all keeps 26 % (19 –
-    34 %) of the score: catastrophic"; "" if it was not swept."""
+def on_the_half(of: Mapping[str, Mapping], strategy: str) -> dict[str, Any] | None:
+    """What a strategy keeps of the middle half, where all can be compared; None if it was not swept.
+
+    `more`, of layers looped in parallel: how much more than without loops.
+    """
     compared = of.get("13_sweep", {}).get("halves", {}).get("all stacks", {})
     if strategy not in (kept := compared.get("kept", {})):
-        return ""
-    ends = [kept[strategy][end] for end in ("mean", "low", "high")]
-    says = f"{way(strategy)}, {intervals.percent(*ends)} of the score is kept: {verdict(*ends[1:])}"
-    if strategy == "looped_parallel" and "parallel" in kept:
-        looped = lead(compared, strategy, "parallel")
-        says += f", {intervals.how_much(*(looped[end] for end in ('mean', 'low', 'high')))} than looped once"
-    return minus(says)
+        return None
+    looped = strategy == "looped_parallel" and "parallel" in kept
+    return {"way": way(strategy), "kept": kept[strategy], "is": verdict(kept[strategy]["low"], kept[strategy]["high"]),
+            "more": lead(compared, strategy, "parallel") if looped else None}  # fmt: skip
 
 
 def least_agreed(read: Mapping) -> dict | None:
