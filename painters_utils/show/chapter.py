@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from painters_utils.engine.describe import short
 from painters_utils.measure.intervals import percent
 from painters_utils.measure.world import as_asked
 from painters_utils.models.painting import Picture
+from painters_utils.study.experiments import experiment
 from painters_utils.study.numbers import save_strips
 from painters_utils.study.scores import CATASTROPHIC, JUDGED, SCORES, verdict
 from painters_utils.study.studio import Studio
@@ -110,7 +112,8 @@ MEANS = {
     "dino": "Look kept: likeness to the untouched model's picture in the eyes of DINOv2.",
     "coarse": "Coarse and fine picture: correlation with the baseline's, below and above a blur.",
     "distance": "Kernel distance: of these pictures to rendered scenes in the eyes of the checker, 0 if it cannot tell "
-    "them apart; the untouched model's is {distance untouched:.3f}.",
+    "them apart; the untouched model's is {distance untouched:.3f}. That is not 0 either, for a few prompts painted "
+    "again and again are no fair sample of scenes: compare within one table only.",
 }
 ASKED = {
     "adherence": "is it the right picture?",
@@ -123,14 +126,16 @@ ASKED = {
 
 
 def how_scored(studio: Studio) -> str:
-    """Who scores the model's pictures, what the numbers mean, and which scores are left out and why."""
+    """Who scores the model's pictures, what the numbers and words mean, and which scores are left out and why."""
     mini = studio.model.mini
     parts = " and ".join(f"“{SCORES[score]}” ({ASKED[score]})" for score in studio.overall)
     who = "The checker reads every picture." if mini else "The checker reads minis' pictures only."
     left_out = [f" There is no score “{JUDGED[name]}”: {why}." for name in JUDGED if (why := studio.lacks(name))]
     return (
         f"{who} Scores run from 0 %, what another prompt's picture would get, to 100 %, what the "
-        f"untouched model gets. “Score kept” is the mean of {parts}.{'' if mini else ''.join(left_out)}"
+        f"untouched model gets. “Score kept” is the mean of {parts}. A change is “catastrophic” if surely less than "
+        f"{percent(CATASTROPHIC)} is kept and “tolerable” if surely at least {percent(CATASTROPHIC)} is kept; it is "
+        f"between the two if the 95 % interval does not say which.{'' if mini else ''.join(left_out)}"
     )
 
 
@@ -141,13 +146,13 @@ def show_kept(studio: Studio, table: pd.DataFrame, name: str, out: str | Path) -
     summary = "; ".join(
         f"{label} {percent(kept)}" for label, kept in zip(variant_labels(drawn), drawn["kept"], strict=True)
     )
-    pictures = int(table["pictures"].iloc[0])
+    few, many = int(table["pictures"].min()), int(table["pictures"].max())
     show(
         kept_chart(drawn),
         f"{name}-kept",
         out=out,
-        caption=f"What is left of {pictures} pictures under each variant, with 95 % bootstrap intervals over prompts "
-        "and seeds. 100 %: as good as the untouched model; 0 %: chance; "
+        caption=f"What is left of {few if few == many else f'{few} to {many}'} pictures under each variant, with 95 % "
+        "bootstrap intervals over prompts and seeds. 100 %: as good as the untouched model; 0 %: chance; "
         f"shaded, below {percent(CATASTROPHIC)}: catastrophic.",
         alt=f"Dot chart of the score that each variant keeps: {summary}.",
     )
@@ -160,6 +165,31 @@ def in_words(table: pd.DataFrame) -> str:
     table = once(table)
     rows = zip(variant_labels(table), table[["kept", "kept low", "kept high"]].to_numpy(), strict=True)
     return "\n".join(f"- **{label}** keeps {percent(*ends)}: {verdict(*ends[1:])}." for label, ends in rows)
+
+
+def least_and_most(compared: Mapping[str, Any], means: Mapping[str, float]) -> str:
+    """Which strategy harms least and which most: on the middle halves, where they can be compared, then over all bands.
+
+    `compared` is what `halves.compare_strategies` finds; `means` say what each strategy keeps over all bands.
+    """
+    title = lambda name: experiment(name).title  # noqa: E731
+    over_all = ", ".join(f"{title(name)} {percent(mean)}" for name, mean in means.items())
+    kept = compared.get("kept", {})
+    if len(kept) < 2:
+        return f"Over all bands, the mean of what is kept is: {over_all}."
+    (best, second), (last, worst) = list(kept)[:2], list(kept)[-2:]
+    ahead = compared["ahead"]
+    least = (
+        "surely harms least" if ahead[best][second]["low"] > 0 else f"harms least, not surely less than {title(second)}"
+    )
+    most = "surely most" if ahead[last][worst]["low"] > 0 else f"most, not surely more than {title(last)}"
+    listed = ", ".join(f"{title(name)} {percent(*ends.values())}" for name, ends in kept.items())
+    return (
+        "On the middle half of each stack, where all strategies change the same layers, the share that is kept is: "
+        f"{listed}. **{title(best).capitalize()}** {least}, and **{title(worst)}** {most}. The mean over all bands is: "
+        f"{over_all}. There the bands{' and the stacks' * (compared['stacks'] > 1)} differ, so the halves are the fair "
+        "comparison."
+    )
 
 
 def once(table: pd.DataFrame) -> pd.DataFrame:

@@ -227,7 +227,8 @@ def control_variants(
 
     Parallel averaged and summed; the band and random ones of its size skipped; the band reversed for both streams, the
     image alone and the text alone (on the stacks `apart`, whose blocks return the two apart; None: those that do so in
-    the article's three families); and skipped in a third of the steps only.
+    the article's three families); and skipped early, in the middle or late only, each time in a third of the steps
+    (rounded down).
     """
     apart = [name for name in model.depths if "single" not in name] if apart is None else apart
     variants, steps = [], model.steps
@@ -253,7 +254,7 @@ def control_variants(
             for affected in ("both", "image", "text"):
                 add("reverse", band, f"{affected} stream{'s' * (affected == 'both')}", affected=affected)
         if steps >= 3:
-            third = [0, steps // 3, 2 * steps // 3, steps]
-            for i, when in enumerate(("early", "middle", "late")):
-                add("skip", band, f"{when} steps", steps=[third[i], third[i + 1] - 1])
+            third = steps // 3
+            for when, start in (("early", 0), ("middle", (steps - third) // 2), ("late", steps - third)):
+                add("skip", band, f"{when} steps", steps=[start, start + third - 1])
     return on_stack(variants, stack)

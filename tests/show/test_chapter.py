@@ -64,3 +64,37 @@ def test_an_order_is_drawn_once_and_in_its_place():
 
 def test_a_layer_is_not_compared_with_itself():
     assert chapter.mean_of_pairs(np.array([[1, 0.2], [0.4, 1]])) == pytest.approx(0.3)
+
+
+def of(*means: float) -> dict[str, dict[str, float]]:
+    """Means with intervals of 10 points, by strategy."""
+    return {
+        name: {"mean": mean, "low": mean - 0.05, "high": mean + 0.05}
+        for name, mean in zip(("skip", "reverse", "middle_repeat"), means, strict=True)
+    }
+
+
+def test_strategies_are_compared_on_the_halves_first_and_only_what_is_sure_is_called_so():
+    between = [{"mean": 0.1, "low": low, "high": 0.2} for low in (0.02, -0.01)]
+    ahead = {"skip": {"reverse": between[0]}, "reverse": {"middle_repeat": between[1]}}
+    means = {"reverse": 0.9, "skip": 0.85, "middle_repeat": 0.3}
+    said = chapter.least_and_most({"stacks": 2, "kept": of(0.8, 0.7, 0.6), "ahead": ahead}, means)
+    assert "skip 80 % (75 – 85 %), reverse 70 % (65 – 75 %)" in said
+    assert "**Skip** surely harms least, and **repeat** most, not surely more than reverse." in said
+    assert said.index("middle half") < said.index("all bands is: reverse 90 %, skip 85 %, repeat 30 %")
+    assert chapter.least_and_most({}, means) == (
+        "Over all bands, the mean of what is kept is: reverse 90 %, skip 85 %, repeat 30 %."
+    )
+
+
+@pytest.mark.parametrize(("pictures", "told"), [((48, 48), "of 48 pictures"), ((15, 150), "of 15 to 150 pictures")])
+def test_a_caption_says_of_how_many_pictures(said, monkeypatch, pictures, told):
+    shown = {}
+    monkeypatch.setattr(chapter, "show", lambda *_, **about: shown.update(about))
+    monkeypatch.setattr(chapter, "show_table", lambda *_: None)
+    monkeypatch.setattr(chapter, "how_scored", lambda _: "")
+    rows = [{"name": f"skip {i}", "stack": "a", "preset": "matched", "words": f"layer {i} is skipped", "share": 0.1,
+             "kept": 0.9, "kept low": 0.8, "kept high": 1.0, "pictures": count}
+            for i, count in enumerate(pictures)]  # fmt: skip
+    chapter.show_kept(SimpleNamespace(), pd.DataFrame(rows), "name", "out")
+    assert told in shown["caption"]

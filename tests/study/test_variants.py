@@ -172,6 +172,21 @@ def test_controls_change_one_thing_each():
     )
 
 
+@pytest.mark.parametrize(
+    ("steps", "windows"),
+    [
+        (3, [[0, 0], [1, 1], [2, 2]]),
+        (4, [[0, 0], [1, 1], [3, 3]]),
+        (8, [[0, 1], [3, 4], [6, 7]]),
+        (12, [[0, 3], [4, 7], [8, 11]]),
+        (50, [[0, 15], [17, 32], [34, 49]]),
+    ],
+)
+def test_the_thirds_of_the_steps_are_equally_long(steps, windows):
+    controls = control_variants(stacked({"a": 16}, steps=steps), {"a": {"high": [8, 11]}})
+    assert [v.steps for v in controls if v.steps] == windows
+
+
 def test_what_a_variant_is_called_does_not_change_how_it_runs():
     variant = custom_variant("a", 8, "reverse", band=[2, 5])
     renamed = replace(variant, name="another", preset="matched", place="low", slip="none", band=[1, 2])
