@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from miniworld.checker import WEIGHTS
 from painters_utils.errors import InputError
-from painters_utils.files import folder_digest, write_whole
+from painters_utils.files import file_digest, folder_digest, write_whole
 from painters_utils.models.model import Model
 from painters_utils.paths import CODE, DATA
 
@@ -47,12 +48,13 @@ def command(
             sys.exit("stopped")
 
 
-def made_by(model: Model) -> list[str]:
-    """What a mini's pictures and scores depend on beside how it is run: its weights, and the code.
+def made_by(model: Model) -> list[Any]:
+    """What a mini's pictures and scores depend on beside how it is run: its weights and call, the checker's, the code.
 
     Part of the key under which a search keeps what it has computed, so that a stopped one goes on.
     """
-    return [model.weights, *(folder_digest(CODE / folder, "*.py") for folder in CODE_OF_SCORES)]
+    code = [folder_digest(CODE / folder, "*.py") for folder in CODE_OF_SCORES]
+    return [model.weights, dict(model.call), file_digest(WEIGHTS), folder_digest(DATA / "sprites", "*.webp"), *code]
 
 
 def rounded(value: Any) -> Any:

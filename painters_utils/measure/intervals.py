@@ -87,9 +87,10 @@ def percent(*shares: float) -> str:
 
 
 def in_digits(number: float, digits: int = 0) -> str:
-    """A number rounded, with one digit more where it would round to 0: on which side an end lies, decides."""
-    if number and not round(number, digits):
-        digits += 1
+    """A number rounded, with more digits where it would round to 0 and is none: on which side an end lies, decides."""
+    if abs(number) > 1e-9:  # what sums leave of 0 is 0
+        while not round(number, digits):
+            digits += 1
     return f"{round(number, digits) or 0.0:.{digits}f}"
 
 

@@ -177,17 +177,17 @@ def least_and_most(compared: Mapping[str, Any], means: Mapping[str, float]) -> s
     kept = compared.get("kept", {})
     if len(kept) < 2:
         return f"Over all bands, the mean of what is kept is: {over_all}."
-    (best, second), (last, worst) = list(kept)[:2], list(kept)[-2:]
-    ahead = compared["ahead"]
-    least = (
-        "surely harms least" if ahead[best][second]["low"] > 0 else f"harms least, not surely less than {title(second)}"
-    )
-    most = "surely most" if ahead[last][worst]["low"] > 0 else f"most, not surely more than {title(last)}"
+    order, ahead = list(kept), compared["ahead"]
+    best, worst = order[0], order[-1]
+    unsure = [title(name) for name in order[1:] if ahead[best][name]["low"] <= 0]
+    least = f"harms least, not surely less than {', '.join(unsure)}" if unsure else "surely harms least"
+    unsure = [title(name) for name in order[:-1] if ahead[name][worst]["low"] <= 0]
+    most = f"most, not surely more than {', '.join(unsure)}" if unsure else "surely most"
     listed = ", ".join(f"{title(name)} {percent(*ends.values())}" for name, ends in kept.items())
     return (
-        "On the middle half of each stack, where all strategies change the same layers, the share that is kept is: "
-        f"{listed}. **{title(best).capitalize()}** {least}, and **{title(worst)}** {most}. The mean over all bands is: "
-        f"{over_all}. There the bands{' and the stacks' * (compared['stacks'] > 1)} differ, so the halves are the fair "
+        "On the middle half of each stack that has one, where all strategies change the same layers, the share that is "
+        f"kept is: {listed}. **{title(best).capitalize()}** {least}, and **{title(worst)}** {most}. The mean over all "
+        f"bands is: {over_all}. It mixes bands of different sizes and has no interval, so the halves are the fair "
         "comparison."
     )
 

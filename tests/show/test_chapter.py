@@ -75,12 +75,17 @@ def of(*means: float) -> dict[str, dict[str, float]]:
 
 
 def test_strategies_are_compared_on_the_halves_first_and_only_what_is_sure_is_called_so():
-    between = [{"mean": 0.1, "low": low, "high": 0.2} for low in (0.02, -0.01)]
-    ahead = {"skip": {"reverse": between[0]}, "reverse": {"middle_repeat": between[1]}}
+    sure, unsure = ({"mean": 0.1, "low": low, "high": 0.2} for low in (0.02, -0.01))
+    ahead = {"skip": {"reverse": sure, "middle_repeat": sure}, "reverse": {"middle_repeat": unsure}}
     means = {"reverse": 0.9, "skip": 0.85, "middle_repeat": 0.3}
     said = chapter.least_and_most({"stacks": 2, "kept": of(0.8, 0.7, 0.6), "ahead": ahead}, means)
     assert "skip 80 % (75 – 85 %), reverse 70 % (65 – 75 %)" in said
     assert "**Skip** surely harms least, and **repeat** most, not surely more than reverse." in said
+    ahead["skip"] = {"reverse": sure, "middle_repeat": unsure}
+    less = chapter.least_and_most({"stacks": 2, "kept": of(0.8, 0.7, 0.6), "ahead": ahead}, means)
+    assert (
+        "**Skip** harms least, not surely less than repeat, and **repeat** most, not surely more than skip, rev" in less
+    )
     assert said.index("middle half") < said.index("all bands is: reverse 90 %, skip 85 %, repeat 30 %")
     assert chapter.least_and_most({}, means) == (
         "Over all bands, the mean of what is kept is: reverse 90 %, skip 85 %, repeat 30 %."

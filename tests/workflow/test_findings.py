@@ -176,7 +176,7 @@ def test_layers_without_a_border_are_not_said_to_form_groups(grouped, contrast, 
     told = SimpleNamespace(stable=[], clustered={"single": SimpleNamespace(grouped=grouped)})
     found = MEASURES["grouped"]({"is": "above", "than": 0}, told, {})
     assert found.verdict == verdict and found.mean == pytest.approx(contrast, abs=0.05)
-    assert ("finds no border" in found.words) is not grouped
+    assert ("no border is found" in found.words) is not grouped
 
 
 def test_what_a_model_has_no_score_for_is_not_measured():

@@ -279,10 +279,10 @@ def contrast(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -
     draws = how_grouped(evidence.stable)
     if any(found.grouped for found in evidence.clustered.values()):
         return measured("contrast of its bands beyond chance", interval_of_draws(draws), test["is"], test["than"])
-    outcome = measured("contrast beyond chance", interval_of_draws(draws), test["is"], test["than"])
-    cut = with_interval(outcome.mean, outcome.low, outcome.high)
-    words = f"clustering finds no border, so there are no groups to test; cut in two, the stacks' contrast is {cut}"
-    return replace(outcome, words=words, verdict=OPEN if outcome.verdict == HOLDS else outcome.verdict)
+    found = interval_of_draws(draws)
+    words = f"no border is found; cut in two all the same, the contrast beyond chance is {with_interval(*found)}"
+    outcome = compare(words, found, test["is"], test["than"])
+    return replace(outcome, verdict=OPEN) if outcome.verdict == HOLDS else outcome  # groups without a border are none
 
 
 def ranking(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:

@@ -152,7 +152,7 @@ def load_strips(folder: Path, numbers: Mapping) -> list[dict]:
     path = folder / "names.json"
     about = json.loads(path.read_text()) if path.exists() else {}
     rows = {(row["stack"], row["name"]): row for key in ("rows", "draws") for row in numbers.get(key, ())}
-    halves = numbers.get("halves", {}).get("each stack", {})
+    halves, draws = numbers.get("halves", {}).get("each stack", {}), facts.draws(numbers.get("rows", ()))
     found: list[dict[str, Any]] = []
     for key, of in about.items():
         stack, _, name = key.rpartition("/")
@@ -161,7 +161,7 @@ def load_strips(folder: Path, numbers: Mapping) -> list[dict]:
         if stack in halves and strategy in halves[stack]["kept"]:
             ends = halves[stack]["kept"][strategy]
             row = {"kept": ends["mean"], "kept low": ends["low"], "kept high": ends["high"]}
-            of_all = " of the score" + (" over all draws" if strategy == "random_order" else "")
+            of_all = " of the score" + (" over all draws" if strategy == "random_order" and draws > 1 else "")
         band = re.search(r"\d+–\d+", name.removeprefix("repeat ").split(" over ")[-1])
         found.append({
             "name": f"{short(stack)}: {name}" if stack else name, "stack": stack, "strategy": strategy,

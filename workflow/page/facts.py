@@ -118,22 +118,24 @@ def cards(numbers: Numbers, model: Model, strips: Sequence[Mapping]) -> dict[str
          "kept": "100 %", "ends": "", "alt": f"Six pictures of the untouched {model.title}."}
     ]  # fmt: skip
     for strategy in CARDS:
-        of_it, orders = kept[strategy], draws(numbers) if strategy == "random_order" else 1
-        share, ends = f"{100 * of_it['mean']:.0f} %", f"({100 * of_it['low']:.0f} – {100 * of_it['high']:.0f} %) "
+        ends, orders = (kept[strategy][end] for end in ("mean", "low", "high")), 1
+        share, _, between = minus(intervals.percent(*ends)).partition(" (")
+        if strategy == "random_order":
+            orders = draws(numbers[model.key]["13_sweep"]["rows"])
         one, over = (f", one of {orders} orders", f" over {orders} orders") if orders > 1 else ("", "")
         about = {
-            "title": WAYS[strategy].capitalize(), "says": f"{name} layers {band}{one}", "kept": minus(share),
-            "ends": minus(ends),
-            "alt": f"The same six pictures with {whole} {WAYS[strategy]}: of all pictures{over}, {share} of the score.",
+            "title": WAYS[strategy].capitalize(), "says": f"{name} layers {band}{one}", "kept": share,
+            "ends": f"({between} ",
+            "alt": f"The same six pictures with {whole} {WAYS[strategy]}. Of the score{over}, {share} is kept.",
         }  # fmt: skip
         shown.append({"strip": of[strategy]} | about)
     return {"shown": shown, "band": whole}
 
 
-def draws(numbers: Numbers) -> int:
-    """In how many random orders the halves ran."""
-    names = [row["name"] for of in numbers.values() for row in of.get("13_sweep", {}).get("rows", ())]
-    return max((int(found.group(1)) for name in names if (found := re.search(r"(\d+) draws$", name))), default=1)
+def draws(rows: Rows) -> int:
+    """In how many random orders the halves of a sweep's rows ran."""
+    named = (re.search(r"(\d+) draws$", row["name"]) for row in rows)
+    return max((int(found.group(1)) for found in named if found), default=1)
 
 
 def single_layers(numbers: Numbers) -> list[dict]:
@@ -191,13 +193,13 @@ def least_agreed(read: Mapping) -> dict | None:
 
 
 def differing(findings: Mapping) -> str:
-    """How often a verdict depends on the layers that were chosen, of the cases tried on both kinds of layers."""
-    tried = {(cell["claim"], cell["model"]) for cell in findings["claims"] if cell["preset"] == "article"}
-    tried &= {(cell["claim"], cell["model"]) for cell in findings["claims"] if cell["preset"] == "matched"}
-    claims = len({case.split(" ")[0] for case in findings["differ"]})
-    other = len(findings["differ"])
-    return (f"Of {len(tried)} cases, a claim on one model, that were tried on both, {other} have another verdict on "
-            f"other layers; they are of {claims} claim{'s' * (claims > 1)}.")  # fmt: skip
+    """How often a verdict depends on the layers that were chosen, of the cases measured on both kinds of layers."""
+    cells = [cell for cell in findings["claims"] if cell["verdict"] != "not measured"]
+    article, matched = ({(cell["claim"], cell["model"]) for cell in cells if cell["preset"] == preset}
+                        for preset in ("article", "matched"))  # fmt: skip
+    others, claims = len(findings["differ"]), len({case.split(" ")[0] for case in findings["differ"]})
+    return (f"A claim was tried on both kinds of layers in one model {len(article & matched)} times; in {others} of "
+            f"these, over {claims} claim{'s' * (claims > 1)}, the verdict depends on which were chosen.")  # fmt: skip
 
 
 def in_short(rows: Rows) -> dict:
