@@ -115,7 +115,7 @@ def test_works_take_turns():
 
 def test_a_goal_is_met_only_by_the_whole_interval():
     rows = [
-        timing.ratio("identity", "time of a thing", values, ("≤", 1.01))
+        timing.ratio("reverse", "time of a thing", values, ("≤", 1.01))
         for values in ([1.0] * 5, [1.0, 1.0, 1.005, 1.02, 1.02], [1.2] * 5, [1.0])
     ]
     assert [goal_met(row) for row in rows] == ["yes", "open", "no", "yes"]

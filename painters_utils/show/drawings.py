@@ -45,7 +45,7 @@ def order_svg(orders: Mapping[str, Order], depth: int) -> Drawing:
     side = round(pitch * TILE / PITCH, 1)
     edge = (pitch - side) / 2
     names, frames, numbers, top = [], [], [], 4.0
-    tiles: dict[int, str] = {}  # of each layer, one path: its tiles have one shade
+    tiles: dict[int, str] = {}  # of each layer, one path of thick strokes: its tiles have one shade
     for name, row in steps.items():
         tallest, x = max(len(columns[0]) for columns, _ in row), left
         names.append(text(4, top + tallest * pitch / 2 - 2, name) if name else "")
@@ -55,7 +55,7 @@ def order_svg(orders: Mapping[str, Order], depth: int) -> Drawing:
                 frames.append(tile(x - edge, first - edge, pitch * len(columns), pitch * len(columns[0])))
             for column in columns:
                 for y, layer in ((first + pitch * down, layer) for down, layer in enumerate(column)):
-                    tiles[layer] = tiles.get(layer, "") + f"M{x:g} {y:g}h{side:g}v{side:g}h-{side:g}z"
+                    tiles[layer] = tiles.get(layer, "") + f"M{x:g} {round(y + side / 2, 1):g}h{side:g}"
                     numbers.append(text(round(x + side / 2, 1), round(y + side / 2, 1), layer))
                 x += pitch
             if times > 1:
@@ -63,12 +63,12 @@ def order_svg(orders: Mapping[str, Order], depth: int) -> Drawing:
                 x += SAID * pitch
         top += pitch * tallest + 4
     # The darkest is so light that its number can be read.
-    shades = [f'<path fill-opacity="{0.06 + 0.44 * layer / max(depth - 1, 1):.2f}" d="{path}"/>'
+    shades = [f'<path stroke-opacity="{0.06 + 0.44 * layer / max(depth - 1, 1):.2f}" d="{path}"/>'
               for layer, path in sorted(tiles.items())]  # fmt: skip
     parts = (
         group(names, "fill", "ink", 'font-size="12" dominant-baseline="central"'),
         group(frames, "stroke", "soft", 'fill="none"'),
-        group(shades, "fill", "accent"),
+        group(shades, "stroke", "accent", f'stroke-width="{side:g}"'),
         group(
             numbers,
             "fill",

@@ -27,9 +27,10 @@ COLOURS = {"untouched": GREY, "recording": BLUE, "by hand": ORANGE}
 
 
 def save_costs(found: Mapping, name: str) -> None:
-    """Write what was found on one machine, for the page to read."""
+    """Write what was found on one machine, with four digits of each number, for the page to read."""
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    rounded = json.loads(json.dumps(found), parse_float=lambda text: float(f"{float(text):.4g}"))
+    (RESULTS / f"{name}.json").write_text(json.dumps(rounded, ensure_ascii=False, separators=(",", ":")) + "\n")
 
 
 def cost_chapters(folder: Path = RESULTS) -> list[dict]:
