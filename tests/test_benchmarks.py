@@ -64,6 +64,7 @@ def test_what_cannot_be_measured_is_refused_before_weights_are_made(arguments, r
 
 @pytest.mark.parametrize("name", ORIGINALS)
 def test_operations_counted_without_weights_are_those_of_a_step(name, monkeypatch):
+    monkeypatch.setattr(speed, "SIDE", 64)  # of the products beside it, whose rate is not asked for here
     original, size = ORIGINALS[name], dict(tokens=(2, 3), text=5)
     transformer = with_random_weights(original.build(32, torch.float32))
     with FlopCounterMode(display=False, custom_mapping=FLOP) as counter:

@@ -376,6 +376,8 @@ def test_the_shipped_vae_paints_what_its_latents_know():
 @pytest.mark.slow
 def test_a_decoder_learns_resumes_and_leaves_the_encoder_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "LOG_EVERY", 1)
+    few = unseen_scenes(24, "decoder")  # as many as the strip shows
+    monkeypatch.setattr(decoder, "unseen_scenes", lambda count, _: few)
     shutil.copytree(DATA / "models/vae", tmp_path / "vae")
     encoder = load_file(tmp_path / "vae/diffusion_pytorch_model.safetensors")
     for steps in (2, 4):
