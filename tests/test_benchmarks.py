@@ -62,6 +62,7 @@ def test_what_cannot_be_measured_is_refused_before_weights_are_made(arguments, r
     assert remedy in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ORIGINALS)
 def test_operations_counted_without_weights_are_those_of_a_step(name, monkeypatch):
     monkeypatch.setattr(speed, "SIDE", 64)  # of the products beside it, whose rate is not asked for here

@@ -10,6 +10,7 @@ from painters_utils.engine.stacks import find_stacks
 from painters_utils.models.loading import load_pipeline
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["flux-mini", "sd3-mini", "auraflow-mini"])
 def test_the_loss_knows_a_whole_model_from_a_maimed_one(name):
     pipe = load_pipeline(name)

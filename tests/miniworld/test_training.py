@@ -252,6 +252,7 @@ def test_a_reader_learns_to_tell_more_than_the_word_itself():
     assert all(right[fact] > (1 + chance[fact]) / 2 for fact in chance), right
 
 
+@pytest.mark.slow
 def test_a_mended_reader_says_nearly_what_it_said_before():
     def learned(mend):
         torch.manual_seed(0)
@@ -366,6 +367,7 @@ def test_muon_for_kernels_learns_and_leaves_no_gradient_behind():
     assert losses[-1] < 0.1 * losses[0] and kernel.grad is None
 
 
+@pytest.mark.slow
 def test_the_shipped_vae_paints_what_its_latents_know():
     vae = AutoencoderKL.from_pretrained(DATA / "models/vae")
     pictures = [render(scene) for scene in unseen_scenes(64)]
@@ -479,6 +481,7 @@ def test_the_table_of_minis_stands_between_its_markers(tmp_path):
     assert len(rows) == 2 + len(measured_minis()) and "old" not in rows
 
 
+@pytest.mark.slow
 def test_samples_of_a_training_are_one_strip_of_pictures(tmp_path):
     strip = train_mini.strip_of(tmp_path / "flux-mini.safetensors", 1260)
     train_mini.save_samples(load_pipeline("sd3-mini"), Model.named("sd3-mini").call, strip)

@@ -41,6 +41,7 @@ def studio(folder) -> Studio:
     return one
 
 
+@pytest.mark.slow
 def test_the_untouched_order_keeps_everything(studio):
     summary = studio.summary(IDENTITY)
     assert set(studio.score_names) == set(CHECKED | COMPARED)

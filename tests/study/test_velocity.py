@@ -63,6 +63,7 @@ def test_passes_of_their_own_are_refused(sd3: Toy) -> None:
     assert not sd3.transformer._forward_pre_hooks
 
 
+@pytest.mark.slow
 def test_a_layer_that_adds_nothing_is_worth_nothing_by_every_measure(auraflow: Toy) -> None:
     """Its forward returns what it was given; the others stay as they are."""
     stack, blocks = list(find_stacks(auraflow.transformer).items())[-1]
@@ -82,6 +83,7 @@ def test_a_layer_that_adds_nothing_is_worth_nothing_by_every_measure(auraflow: T
         assert (others >= -1e-6).all() and others.any(), name
 
 
+@pytest.mark.slow
 def test_the_gradient_foretells_what_a_slightly_smaller_update_does(auraflow: Toy, monkeypatch) -> None:
     """To the first order in ε, a layer that adds (1 − ε) of its update changes v by ε times what is foretold."""
     monkeypatch.setattr(proxies, "DRAWS", 100)
@@ -107,6 +109,7 @@ def test_what_may_only_stand_last_changes_places_with_none(sd3: Toy) -> None:
     assert np.isfinite(found["velocity error, replaced by its neighbour"]).all()
 
 
+@pytest.mark.slow
 def test_all_measures_have_a_row_a_layer_and_a_cost(sd3: Toy) -> None:
     def loss() -> np.ndarray:
         return np.stack([sd3.output().square().flatten(1).mean(1).numpy()] * 5)

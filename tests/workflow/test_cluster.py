@@ -64,6 +64,7 @@ def test_a_profile_of_ones_own_can_lie_anywhere(tmp_path):
         cluster.find_options(str(tmp_path), tmp_path / "out")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("queue", "code", "starts"),
     [("", 0, 2), ("echo 1 painters-1_x None", 7, 1), ("echo 1 other-1_x None", 0, 2), ("exit 1", 7, 1)],
@@ -92,6 +93,7 @@ sys.exit(7 if first else 0)
     assert set(left) == ({"1"} if "painters-1" in queue else set()), "only the study's own jobs are cancelled"
 
 
+@pytest.mark.slow
 def test_a_job_that_slurm_does_not_start_is_spoken_of_once(tmp_path, monkeypatch, capsys):
     (tmp_path / "squeue").write_text(
         "#!/bin/sh\necho 1 painters-1_x ReqNodeNotAvail, Reserved\necho 2 painters-1_x Resources\necho 3 other Wrong\n"

@@ -37,6 +37,7 @@ def test_layers_that_cannot_be_split_are_refused():
         choices(WORTH[:5], PROXY[:5])
 
 
+@pytest.mark.slow
 def test_the_correlation_finds_what_was_planted():
     worth, rng = np.arange(10) / 10, np.random.default_rng(1)
     noise = 0.02 * rng.standard_normal((2, 10, 16))

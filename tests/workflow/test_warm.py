@@ -48,6 +48,7 @@ def run(started, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_output_folder_environment_and_arguments_are_handed_on(run, tmp_path):
     process, said, aside = run("tell", "a b'c")
     assert process.returncode == 0 and aside == "aside\n"
@@ -91,6 +92,7 @@ def test_the_program_ends_with_the_process_that_asked(run, tmp_path):
     program.wait(10)
 
 
+@pytest.mark.slow
 def test_what_runs_goes_on_when_the_warm_process_is_killed_and_what_comes_runs_itself(tmp_path):
     (tmp_path / "program.py").write_text(PROGRAM)
     tell = [*START, "program", "tell", "all is well"]
@@ -109,6 +111,7 @@ def test_what_runs_goes_on_when_the_warm_process_is_killed_and_what_comes_runs_i
     assert first.stdout.endswith("__main__ True\n") and second.stdout.endswith("__main__ False\n")
 
 
+@pytest.mark.slow
 def test_without_a_warm_process_the_program_runs_itself(run, monkeypatch, tmp_path):
     for where in (None, str(tmp_path / "gone")):
         with monkeypatch.context() as patch:
