@@ -18,8 +18,7 @@ from painters_utils.errors import InputError
 from painters_utils.files import file_digest, folder_digest, write_whole
 from painters_utils.models.model import Model
 from painters_utils.paths import CODE, DATA
-
-CODE_OF_SCORES = ("painters_utils/engine", "painters_utils/models", "painters_utils/measure", "miniworld")
+from painters_utils.study.recordings import code_digests
 
 
 def command(
@@ -53,8 +52,9 @@ def made_by(model: Model) -> list[Any]:
 
     Part of the key under which a search keeps what it has computed, so that a stopped one goes on.
     """
-    code = [folder_digest(CODE / folder, "*.py") for folder in CODE_OF_SCORES]
-    return [model.weights, dict(model.call), file_digest(WEIGHTS), folder_digest(DATA / "sprites", "*.webp"), *code]
+    looks = [folder_digest(CODE / folder, "*.py") for folder in ("painters_utils/measure", "miniworld")]
+    looks += [file_digest(WEIGHTS), folder_digest(DATA / "sprites", "*.webp")]
+    return [model.weights, dict(model.call), *code_digests(model), *looks]
 
 
 def rounded(value: Any) -> Any:

@@ -102,17 +102,16 @@ class Search:
 
     def scores(self, arm: Arm, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
         """(pictures, 2): is everything right, and which share of the facts; prompt after prompt."""
-        call = dict(self.model.call) | (arm.call or {})
 
         def look() -> pd.DataFrame:
+            call = dict(self.model.call) | (arm.call or {})
             with self.context(arm):
                 pictures = paint(self.pipe, prompts, seeds, self.model.loading.batch or 32, desc=arm.name, **call)
             seen = checker.read([picture.image for picture in pictures])
             checks = [check_facts(picture.prompt, scene) for picture, scene in zip(pictures, seen, strict=True)]
             return pd.DataFrame([(float(check.strict), check.share()) for check in checks], columns=["strict", "facts"])
 
-        key = [*self.key, call, asdict(arm), list(prompts), list(seeds)]
-        return self.store.table(key, look).to_numpy(float)
+        return self.store.table([*self.key, asdict(arm), list(prompts), list(seeds)], look).to_numpy(float)
 
 
 def search(name: str, seeds: int = 3) -> dict:

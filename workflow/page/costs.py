@@ -28,9 +28,10 @@ COLOURS = {"untouched": GREY, "recording": BLUE, "by hand": ORANGE}
 
 def save_costs(found: Mapping, name: str) -> None:
     """Write what was found on one machine, with four digits of each number, for the page to read."""
+    from workflow.search import rounded  # loads torch, which the page does without
+
     RESULTS.mkdir(exist_ok=True)
-    rounded = json.loads(json.dumps(found), parse_float=lambda text: float(f"{float(text):.4g}"))
-    (RESULTS / f"{name}.json").write_text(json.dumps(rounded, ensure_ascii=False, separators=(",", ":")) + "\n")
+    (RESULTS / f"{name}.json").write_text(json.dumps(rounded(found), ensure_ascii=False, separators=(",", ":")) + "\n")
 
 
 def cost_chapters(folder: Path = RESULTS) -> list[dict]:

@@ -118,10 +118,8 @@ def cards(numbers: Numbers, model: Model, strips: Sequence[Mapping]) -> dict[str
          "kept": "100 %", "ends": "", "alt": f"Six pictures of the untouched {model.title}."}
     ]  # fmt: skip
     for strategy in CARDS:
-        ends, orders = (kept[strategy][end] for end in ("mean", "low", "high")), 1
-        share, _, between = minus(intervals.percent(*ends)).partition(" (")
-        if strategy == "random_order":
-            orders = draws(numbers[model.key]["13_sweep"]["rows"])
+        share, between = minus(intervals.percent(*kept[strategy].values())).split(" (")
+        orders = draws(numbers[model.key]["13_sweep"]["rows"]) if strategy == "random_order" else 1
         one, over = (f", one of {orders} orders", f" over {orders} orders") if orders > 1 else ("", "")
         about = {
             "title": WAYS[strategy].capitalize(), "says": f"{name} layers {band}{one}", "kept": share,
