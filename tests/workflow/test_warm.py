@@ -6,12 +6,17 @@ import subprocess
 import sys
 import time
 
+import nbformat
 import psutil
 import pytest
+from nbclient import NotebookClient
 
 from workflow.warm import FOLDER, START, warm
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks are trusted on Linux only")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="forks are trusted on Linux only"),
+]
 
 PROGRAM = """
 import os, sys
@@ -48,7 +53,6 @@ def run(started, tmp_path):
     return run
 
 
-@pytest.mark.slow
 def test_output_folder_environment_and_arguments_are_handed_on(run, tmp_path):
     process, said, aside = run("tell", "a b'c")
     assert process.returncode == 0 and aside == "aside\n"
@@ -68,6 +72,16 @@ def test_an_error_is_shown_as_ever(run):
     assert (
         process.returncode == 1 and aside.startswith("Traceback") and aside.endswith("ValueError: a cell is missing\n")
     )
+
+
+def test_a_kernel_ends_when_it_is_asked_to(started):
+    for _ in range(5):  # most of them, if their threads end in another order, wait until Jupyter kills them
+        cell = nbformat.v4.new_code_cell("1 + 1")
+        client = NotebookClient(nbformat.v4.new_notebook(cells=[cell]), kernel_name="python3")
+        with client.setup_kernel():
+            client.execute_cell(cell, 0)
+            kernel = client.km.provisioner.process
+        assert kernel.returncode == 0, "it was killed"
 
 
 def waiting(tmp_path) -> psutil.Process:
@@ -92,7 +106,6 @@ def test_the_program_ends_with_the_process_that_asked(run, tmp_path):
     program.wait(10)
 
 
-@pytest.mark.slow
 def test_what_runs_goes_on_when_the_warm_process_is_killed_and_what_comes_runs_itself(tmp_path):
     (tmp_path / "program.py").write_text(PROGRAM)
     tell = [*START, "program", "tell", "all is well"]
@@ -111,7 +124,6 @@ def test_what_runs_goes_on_when_the_warm_process_is_killed_and_what_comes_runs_i
     assert first.stdout.endswith("__main__ True\n") and second.stdout.endswith("__main__ False\n")
 
 
-@pytest.mark.slow
 def test_without_a_warm_process_the_program_runs_itself(run, monkeypatch, tmp_path):
     for where in (None, str(tmp_path / "gone")):
         with monkeypatch.context() as patch:
