@@ -20,7 +20,7 @@ BENCHMARKS = {  # and their tiny settings
     cores: dict(steps=1, repeats=1),
     growth: dict(width=32, batch=1, steps=1, repeats=1),
     speed: dict(model="sd3-mini", pictures=1, steps=1, repeats=1),
-    shares: dict(model="sd3-mini", repeats=1),
+    shares: dict(model="sd3-mini", steps=1, repeats=1),
     recorder: dict(steps=2, fewest=1, batch=1, width=32, repeats=1),  # takes longest
 }
 

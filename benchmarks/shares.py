@@ -35,20 +35,21 @@ IMPORTS = "import painters_utils.show.chapter, painters_utils.study.studio"  # w
 
 def measure(
     model: Annotated[str, "a row of data/models.yaml (all: every mini)"] = "all",
+    steps: Annotated[int, "denoising steps a picture; 0: the model's own number"] = 0,
     repeats: Annotated[int, "repetitions of each"] = 5,
 ) -> Found:
     minis = list(mini_rows())
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    rows = [row for name in (minis if model == "all" else [model]) for row in of_a_variant(name, repeats)]
+    rows = [row for name in (minis if model == "all" else [model]) for row in of_a_variant(name, steps, repeats)]
     torch.set_num_threads(threads)
     return [*rows, *of_a_start(repeats)], []
 
 
-def of_a_variant(name: str, repeats: int) -> list[dict]:
+def of_a_variant(name: str, steps: int, repeats: int) -> list[dict]:
     """A row for each part of the work on one variant, and what that takes as a whole."""
     with TemporaryDirectory() as folder:
-        studio = Studio(Model.named(name), out=folder, suite=1)
+        studio = Studio(Model.named(name, steps=steps or None), out=folder, suite=1)
         variant = experiment("skip").variants(studio.model, studio.bands)[0]
         pipe, call, seconds = studio.pipe, studio.model.call, []
         studio.full, studio.floor  # noqa: B018  what is computed once

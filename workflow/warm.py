@@ -144,8 +144,6 @@ def run_wish(line: socket.socket) -> NoReturn:
     import threading
     import traceback
 
-    import torch
-
     text, given, *_ = socket.recv_fds(line, 2**16, 3)
     while not text.endswith(b"\n"):
         text += line.recv(2**16)
@@ -158,7 +156,8 @@ def run_wish(line: socket.socket) -> NoReturn:
     sys.path[0] = wish["folder"]
     os.environ.clear()
     os.environ.update(wish["environment"])
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
     threading.Thread(target=lambda: (line.recv(1), os._exit(1)), daemon=True).start()  # who asked has ended
     if wish["module"] != KERNEL:
         bars_of_a_terminal()

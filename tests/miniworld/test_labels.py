@@ -79,7 +79,8 @@ def test_a_sheet_is_not_painted_over(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_third_of_the_pictures_are_painted_under_orders_that_harm():
+def test_as_many_pictures_as_asked_are_painted_under_orders_that_harm(monkeypatch):
+    monkeypatch.setattr(painting, "HARMED", 5)
     prompts = [PROMPT] * (painting.HARMED + 1)
     painted = painting.paint_sheet("sd3-mini", prompts)
     assert [label.order == "untouched" for label, _ in painted] == [True] + [False] * painting.HARMED

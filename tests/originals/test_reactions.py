@@ -191,7 +191,7 @@ def test_the_real_ones_read():
 @pytest.mark.slow
 @fetched
 def test_the_notebook_runs_from_top_to_bottom(tmp_path):
-    names = run_cells("21_bert", out=str(tmp_path), count=5, draws=2, most_loops=2, loops=[1, 12])
+    names = run_cells("21_bert", out=str(tmp_path), count=2, draws=2, most_loops=2, loops=[1, 12])
     found = json.loads((tmp_path / "21_bert.json").read_text())
     assert found["albert"]["12"][0] == 1 and len(found["sweep"]) == 30
     cases = {

@@ -44,13 +44,11 @@ parser.add_argument("--target", type=Path)
 add_parameters(parser)
 parser.parse_args().target.write_text("{}")
 """
-FIND = """
+IMPORT = """
 import json, os, time
 from pathlib import Path
 from IPython.display import HTML, display
 from painters_utils.files import write_whole
-from painters_utils.models.model import Model
-Model.named("sd3-mini").weights
 """
 WAIT = """
 with write_whole(Path(out) / "waits") as unfinished:
@@ -97,9 +95,9 @@ def checkout(tmp_path_factory) -> Path:
     (root / "workflow/prepare.py").write_text(PREPARE)
     (root / "config.yaml").write_text(yaml.safe_dump(yaml.safe_load((ROOT / "config.yaml").read_text()) | SMALL))
     own = 'model = "sd3-mini"\nprompts = []\nsteps = None\nloading = {}\nout = ""'
-    write_notebook(root, "05_skip", "per model", own, FIND, TELL.format(name="05_skip"))
-    write_notebook(root, "06_repeat", "per model", own, FIND, WAIT, TELL.format(name="06_repeat"))
-    write_notebook(root, "15_findings", "once", 'models = []\nout = ""', FIND, GATHER)
+    write_notebook(root, "05_skip", "per model", own, IMPORT, TELL.format(name="05_skip"))
+    write_notebook(root, "06_repeat", "per model", own, IMPORT, WAIT, TELL.format(name="06_repeat"))
+    write_notebook(root, "15_findings", "once", 'models = []\nout = ""', IMPORT, GATHER)
     return root
 
 

@@ -98,6 +98,8 @@ def test_what_was_trained_is_not_trained_again(tmp_path, monkeypatch):
     monkeypatch.setattr(
         loras, "load_suite", lambda: {"colours": [f"a {c} dog on a white background" for c in ("red", "blue")]}
     )
+    model = loras.Model.named("sd3-mini", steps=2)
+    monkeypatch.setattr(loras.Model, "named", lambda _: model)
     monkeypatch.setattr(loras, "layers_worth", lambda *_: WORTH)
     monkeypatch.setattr(loras, "velocity_changed", lambda *_: PROXY)
     few = [loras.Choice("worth most", (5, 6), 1), loras.Choice("the middle", (11, 12), 1), loras.Choice("a", (1, 2), 1)]

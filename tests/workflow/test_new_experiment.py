@@ -13,9 +13,11 @@ import pytest
 import yaml
 
 from painters_utils.paths import ROOT
+from workflow.config import load_study
 
 COPIED = ("painters_utils", "miniworld", "originals", "workflow", "notebooks", "benchmarks")
 NOTEBOOK, HEADING = "23_every_other", "Is every second enough?"
+CLOSING = load_study("smoke").closing  # the notebooks that run once, after all others
 
 
 def blocks_of_contributing() -> list[str]:
@@ -97,5 +99,7 @@ def test_the_page_shows_the_new_experiment(checkout, tmp_path):
     assert "every other layer of the band is left out" in page, "and its order is drawn among the others"
     headings = re.findall(r"<h2[^>]*><a [^>]*>(.*?)</a></h2>", page)
     assert "Are all layers necessary?" not in headings, "what did not run is not there"
+    assert {path.stem for path in out.glob("report/notebooks/*/*.html")} == {NOTEBOOK, *CLOSING}
+    assert not [path for path in (out / "report").rglob("*.html") if "Traceback" in path.read_text()]
     chapter = unescape((out / f"report/notebooks/sd3-mini/{NOTEBOOK}.html").read_text())
     assert "layers" in chapter and "every_other" in chapter

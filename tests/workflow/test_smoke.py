@@ -67,12 +67,6 @@ def test_a_study_of_some_notebooks_ends_with_a_page_of_what_there_is(study):
     assert any(UNMEASURED not in verdicts for verdicts in measured.values()), "whose evidence did"
 
 
-def test_a_study_of_one_notebook_and_one_model_as_well(tmp_path):
-    study = make_report(tmp_path, models=["sd3-mini"], notebooks=NOTEBOOKS)
-    assert {path.stem for path in study.page.parent.glob("notebooks/*/*.html")} == {*NOTEBOOKS, *study.closing}
-    assert not errors_in(study)
-
-
 def test_the_same_study_again_has_nothing_to_do(study):
     made = [*study.out.glob("*/*.ipynb"), study.page]
     before = [path.stat().st_mtime_ns for path in made]

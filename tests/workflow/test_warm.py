@@ -106,27 +106,24 @@ def test_the_program_ends_with_the_process_that_asked(run, tmp_path):
     program.wait(10)
 
 
-def test_what_runs_goes_on_when_the_warm_process_is_killed_and_what_comes_runs_itself(tmp_path):
-    (tmp_path / "program.py").write_text(PROGRAM)
-    tell = [*START, "program", "tell", "all is well"]
-    with warm():
-        options = dict(stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=os.environ | {"COLOUR": "red"})
-        first = subprocess.run(tell, **options)
-        waits = subprocess.Popen([*START, "program", "wait"], **options)
-        program = waiting(tmp_path)
-        (server,) = [child for child in psutil.Process().children() if "--serve" in child.cmdline()][-1:]
-        server.kill()
-        server.wait(10)
-        second = subprocess.run(tell, **options)
-        assert program.is_running() and waits.poll() is None
-        waits.kill()
-        program.wait(10)
-    assert first.stdout.endswith("__main__ True\n") and second.stdout.endswith("__main__ False\n")
-
-
 def test_without_a_warm_process_the_program_runs_itself(run, monkeypatch, tmp_path):
     for where in (None, str(tmp_path / "gone")):
         with monkeypatch.context() as patch:
             patch.delenv(FOLDER) if where is None else patch.setenv(FOLDER, where)
             done = subprocess.run([*START, "workflow.execute", "nonsense"], capture_output=True, text=True)
         assert done.returncode == 1 and done.stderr.startswith("error: unknown notebook 'nonsense'")
+
+
+def test_what_runs_goes_on_when_the_warm_process_is_killed_and_what_comes_runs_itself(run, tmp_path):
+    """The last one here: no warm process is left."""
+    _, first, _ = run("tell", "all is well")
+    waits = run("wait", wait=False)
+    program = waiting(tmp_path)
+    [server] = [child for child in psutil.Process().children() if "--serve" in child.cmdline()]
+    server.kill()
+    server.wait(10)
+    _, second, _ = run("tell", "all is well")
+    assert program.is_running() and waits.poll() is None
+    waits.kill()
+    program.wait(10)
+    assert first.endswith("__main__ True\n") and second.endswith("__main__ False\n")
