@@ -797,10 +797,10 @@ def test_a_notebook_given_hostile_prompts_shows_them_as_text(tmp_path):
         nbformat.v4.new_markdown_cell("# Toy"),
         nbformat.v4.new_code_cell("prompts = []", metadata={"tags": ["parameters"]}),
         nbformat.v4.new_code_cell(
+            "from types import SimpleNamespace\n"
             "import pandas as pd\nfrom PIL import Image\n"
             "from painters_utils.show.figures import picture_rows, say, show, show_table\n"
-            "from painters_utils.models.painting import Picture\n"
-            "pictures = [Picture(prompt, 0, Image.new('RGB', (96, 96), 'red')) for prompt in prompts]\n"
+            "pictures = [SimpleNamespace(image=Image.new('RGB', (96, 96), 'red')) for _ in prompts]\n"
             "words = '; '.join(prompts)\n"
             f"show(picture_rows({{'untouched': pictures}}, titles=prompts), 'toy', words, words, {str(tmp_path)!r})\n"
             "show_table(pd.DataFrame({'prompt': prompts}), words)\n"
