@@ -39,11 +39,13 @@ def execute_notebook(notebook: Path, target: Path, parameters: dict[str, Any]) -
         try:
             # A kernel's log tells of the interrupt that ends it; its history is one database for all kernels of a home
             # folder, which a cluster's nodes share over a network, where locks may not hold. And a busy machine is
-            # slow, not broken: seconds to wait for a kernel to start, and for its last output.
+            # slow, not broken: seconds to wait for a kernel to start, and for its last output. At the end it is
+            # killed: asked to end, most kernels wait for three seconds, for a thread that has ended already.
             executed = papermill.execute_notebook(
                 notebook, unfinished, parameters, kernel_name="python3", cwd=ROOT,
                 extra_arguments=["--log-level=CRITICAL", "--HistoryManager.enabled=False"],
                 progress_bar={"desc": target.stem, "leave": True}, start_timeout=600, iopub_timeout=60,
+                shutdown_kernel="immediate",
             )  # fmt: skip
         except (PapermillExecutionError, DeadKernelError):
             os.replace(unfinished, failed)

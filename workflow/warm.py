@@ -125,18 +125,6 @@ def bars_of_a_terminal() -> None:
             vars(module)["tqdm"] = tqdm.tqdm
 
 
-def end_control() -> None:
-    """End the thread of a kernel that still answers the message by which it was ended.
-
-    The exit functions end the thread that sends its answer first: without that one it waits until Jupyter kills it.
-    """
-    from ipykernel.kernelapp import IPKernelApp
-
-    control = IPKernelApp.instance().control_thread
-    control.stop()
-    control.join()
-
-
 def run_wish(line: socket.socket) -> NoReturn:
     """Run a program as if Python had been started for it; tell its exit status on the line, and end."""
     import atexit
@@ -173,8 +161,6 @@ def run_wish(line: socket.socket) -> NoReturn:
     except BaseException:
         traceback.print_exc()
         status = 1
-    if wish["module"] == KERNEL:
-        end_control()
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()

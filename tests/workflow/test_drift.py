@@ -32,7 +32,7 @@ def test_a_little_search_finds_all_numbers_of_the_claims(monkeypatch: pytest.Mon
     model = Model.named("sd3-mini", steps=1)
     monkeypatch.setattr(drift.Model, "named", lambda name: model)
     monkeypatch.setattr(drift, "ROOT", tmp_path)
-    little = dict(LEARNING=1, JUDGING=1, DAMPINGS=(4,), SCENES=3, LEVELS=(0.9,), SCALES=(0, 1.25))
+    little = dict(LEARNING=1, JUDGING=1, DAMPINGS=(4,), SCENES=3, LEVELS=(0.9,), SCALES=(0, 0.5, 1.25))
     for name, value in little.items():
         monkeypatch.setattr(drift, name, value)
     *_, found = drift.search("sd3-mini")
@@ -41,7 +41,7 @@ def test_a_little_search_finds_all_numbers_of_the_claims(monkeypatch: pytest.Mon
     assert len(found["skips"]) == 2 + drift.COSTLY
     assert [row["damping"] for row in found["repeats"]] == [1, 4] * 2
     assert found["repeats"][0]["beside plain"] == {"mean": 0, "low": 0, "high": 0}
-    assert found["scales"]["tried"] == 24, "and 0, which leaves a layer out"
+    assert found["scales"]["tried"] == 24 * 2, "0 leaves a layer out, and is not counted"
     asked = {test["number"] for one in load_claims()["own"] for test in one["both"] if test["in"] == "drift"}
     assert set(found["found"]) == asked
     assert all(set(number) == {"mean", "low", "high"} for number in found["found"].values())

@@ -90,7 +90,7 @@ def checkout(tmp_path_factory) -> Path:
     for name in ("data", "requirements.txt", "CITATION.cff"):
         (root / name).symlink_to(ROOT / name)
     for name in ("painters_utils", "miniworld", "originals", "benchmarks", "workflow"):
-        shutil.copytree(ROOT / name, root / name)
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     (root / "workflow/page/template/page.html.j2").write_text(PAGE)
     (root / "workflow/prepare.py").write_text(PREPARE)
     (root / "config.yaml").write_text(yaml.safe_dump(yaml.safe_load((ROOT / "config.yaml").read_text()) | SMALL))

@@ -111,7 +111,7 @@ def jobs_of(model, orders):
 @needs_chromium
 @pytest.mark.parametrize("name", JOBS)
 def test_the_browser_paints_what_the_pipeline_paints(page, chromium, name):
-    pipe, model = load_pipeline(name), Model.named(name, steps=4)
+    pipe, model = load_pipeline(name), Model.named(name)
     jobs = jobs_of(model, JOBS[name])
     chromium.open(f"{page.as_uri()}#model={name}&prompt=")  # nothing of its own
     for job, found in zip(jobs, pictures(chromium, model, jobs), strict=True):
@@ -144,7 +144,7 @@ def test_damped_loops_and_weaker_selves_are_the_packages(page, chromium):
 @pytest.mark.skipif(not FIREFOX, reason="no firefox on this machine")
 @pytest.mark.skipif(not CHROMIUM, reason="no chromium on this machine")
 def test_firefox_paints_what_chromium_paints(page, chromium, tmp_path):
-    model = Model.named("auraflow-mini", steps=4)
+    model = Model.named("auraflow-mini")
     jobs, address = jobs_of(model, JOBS[model.name][2:4]), f"{page.as_uri()}#model={model.name}&prompt="
     chromium.open(address)
     with Firefox(tmp_path) as firefox:

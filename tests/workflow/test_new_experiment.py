@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from test_smoke import errors_in
 
 from painters_utils.paths import ROOT
 from workflow.config import load_study
@@ -100,6 +101,6 @@ def test_the_page_shows_the_new_experiment(checkout, tmp_path):
     headings = re.findall(r"<h2[^>]*><a [^>]*>(.*?)</a></h2>", page)
     assert "Are all layers necessary?" not in headings, "what did not run is not there"
     assert {path.stem for path in out.glob("report/notebooks/*/*.html")} == {NOTEBOOK, *CLOSING}
-    assert not [path for path in (out / "report").rglob("*.html") if "Traceback" in path.read_text()]
+    assert not errors_in(out / "report")
     chapter = unescape((out / f"report/notebooks/sd3-mini/{NOTEBOOK}.html").read_text())
     assert "layers" in chapter and "every_other" in chapter

@@ -25,9 +25,9 @@ def make_report(out: Path, **changes: object) -> Study:
     return study
 
 
-def errors_in(study: Study) -> list[str]:
+def errors_in(report: Path) -> list[str]:
     """What the page or one of its notebooks shows and should not. Pictures hold any letters, code may say "nan"."""
-    texts = {path: re.sub('base64,[^"]+', "", path.read_text()) for path in study.page.parent.rglob("*.html")}
+    texts = {path: re.sub('base64,[^"]+', "", path.read_text()) for path in report.rglob("*.html")}
     wrong = r"Traceback|>undefined<|>nan\b|\bnan<|\bnan [(–]"
     return [str(path) for path, text in texts.items() if re.search(wrong, text)]
 
@@ -44,7 +44,7 @@ def test_every_notebook_is_a_click_away_and_none_shows_an_error(study):
     pages |= {f"notebooks/study/{name}.html" for name in study.closing} | {"live/index.html"}
     assert {str(path.relative_to(study.page.parent)) for path in study.page.parent.rglob("*/*.html")} == pages
     assert all(f'href="{name}"' in page for name in pages)
-    assert not errors_in(study)
+    assert not errors_in(study.page.parent)
 
 
 def test_what_pictures_depend_on_stands_in_every_executed_notebook(study):

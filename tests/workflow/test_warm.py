@@ -9,8 +9,8 @@ import time
 import nbformat
 import psutil
 import pytest
-from nbclient import NotebookClient
 
+from workflow.execute import execute_notebook
 from workflow.warm import FOLDER, START, warm
 
 pytestmark = [
@@ -74,14 +74,14 @@ def test_an_error_is_shown_as_ever(run):
     )
 
 
-def test_a_kernel_ends_when_it_is_asked_to(started):
-    for _ in range(5):  # most of them, if their threads end in another order, wait until Jupyter kills them
-        cell = nbformat.v4.new_code_cell("1 + 1")
-        client = NotebookClient(nbformat.v4.new_notebook(cells=[cell]), kernel_name="python3")
-        with client.setup_kernel():
-            client.execute_cell(cell, 0)
-            kernel = client.km.provisioner.process
-        assert kernel.returncode == 0, "it was killed"
+def test_nobody_waits_for_a_kernel_that_has_done_its_work(started, tmp_path):
+    late = tmp_path / "late"
+    told = f"import atexit\nfrom pathlib import Path\natexit.register(Path({str(late)!r}).touch)"
+    cells = [nbformat.v4.new_code_cell("", metadata={"tags": ["parameters"]}), nbformat.v4.new_code_cell(told)]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}, "language_info": {"name": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "toy.ipynb")
+    execute_notebook(tmp_path / "toy.ipynb", tmp_path / "done.ipynb", {})
+    assert not late.exists()
 
 
 def waiting(tmp_path) -> psutil.Process:
