@@ -83,6 +83,12 @@ class Study:
         """The notebooks that run for a model, by name."""
         return [name for name, notebook in self.notebooks.items() if model.mini or not notebook.minis_only]
 
+    @property
+    def documents(self) -> dict[tuple[str, str], Path]:
+        """Where each executed notebook lies, by whose it is (a model's key, or "study" for all of them) and its name."""
+        names = {model.key: self.notebooks_of(model) for model in self.models} | {"study": list(self.closing)}
+        return {(who, name): self.out / who / f"{name}.ipynb" for who, some in names.items() for name in some}
+
     def prompts_of(self, model: Model) -> list[str]:
         """What a model paints: a mini `prompts`, any other model the article's own (see `others` in config.yaml)."""
         return self.settings.prompts if model.mini else others_prompts(self.settings.others.prompts)

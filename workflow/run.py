@@ -96,7 +96,10 @@ def run_here(command: list[str], locked: IO) -> int:
 
 
 def forget_damaged(study: Study) -> None:
-    """Delete what is damaged or was being written, so that it is made anew; of the page, the list of its files."""
+    """Delete what is damaged or was being written, so that it is made anew; of the page, the list of its files.
+
+    Snakemake asks for a notebook only where the page is to be made: so that list goes as well if a notebook is missing.
+    """
     for folder in (study.out, study.figures, study.page.parent):
         for unfinished in folder.rglob(f"*{PART}.*"):
             unfinished.unlink()
@@ -105,10 +108,11 @@ def forget_damaged(study: Study) -> None:
             document.unlink()
     published = study.out / PUBLISHED
     try:
-        intact = all(file_digest(Path(path)) == found for path, found in json.loads(published.read_bytes()).items())
+        digests = json.loads(published.read_bytes())
+        intact = all(file_digest(Path(path)) == found for path, found in digests.items()) and str(study.page) in digests
     except (OSError, ValueError, AttributeError):
         intact = False
-    if not intact:
+    if not (intact and all(path.exists() for path in study.documents.values())):
         published.unlink(missing_ok=True)
 
 

@@ -231,6 +231,7 @@ def study(tmp_path) -> Study:
     """What a finished run of one notebook has left."""
     out = tmp_path / "out"
     one = replace(load_study("smoke"), out=out, page=out / "report/index.html", figures=out / "figures")
+    one = replace(one, models=[], closing={"15_findings": one.closing["15_findings"]})
     for path in (out / "m/05_skip.ipynb", out / "m/05_skip.json", out / "m/strips/05_skip/names.json",
                  out / "study/15_findings.ipynb", out / "study/15_findings.json"):  # fmt: skip
         with write_whole(path) as unfinished:
@@ -281,6 +282,17 @@ def test_a_page_of_which_a_file_is_missing_or_cut_short_is_written_again(study, 
     assert not (study.out / PUBLISHED).exists()
     report.publish(study, page_of(study, "old"))
     (study.out / name).unlink()
+    run.forget_damaged(study)
+    assert not (study.out / PUBLISHED).exists()
+
+
+def test_the_page_is_asked_for_again_where_a_notebook_is_missing_or_it_lies_elsewhere(study):
+    elsewhere = replace(study, page=study.out / "elsewhere/index.html")
+    elsewhere.page.parent.mkdir()
+    run.forget_damaged(elsewhere)
+    assert not (study.out / PUBLISHED).exists()
+    report.publish(study, page_of(study, "old"))
+    (study.out / "study/15_findings.ipynb").unlink()
     run.forget_damaged(study)
     assert not (study.out / PUBLISHED).exists()
 

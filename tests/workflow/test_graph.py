@@ -118,3 +118,11 @@ def test_a_chart_is_drawn_again_and_nothing_is_recorded(graph):
 def test_a_notebook_runs_again_alone(graph):
     found = graph.after("notebooks/05_skip.ipynb")
     assert set(found) == {"notebook", "findings", "page"} and found["notebook"] == {"notebooks/05_skip.ipynb"}
+
+
+def test_a_notebook_that_is_missing_runs_again_when_the_page_is_asked_for(graph):
+    for path in (graph.out / MODEL / "05_skip.ipynb", graph.out / "page.json"):
+        path.unlink()  # `run.forget_damaged` sees to the second
+    found = graph.after()
+    graph.finish()
+    assert set(found) == {"notebook", "findings", "page"}

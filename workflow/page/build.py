@@ -30,9 +30,8 @@ def build_page(study: Study) -> Path:
     No file is missing or half-written at any moment. `InputError` if a notebook, its numbers or a figure are missing,
     or the page grows beyond LIMIT.
     """
-    folders = {model.key: study.notebooks_of(model) for model in study.models} | {"study": list(study.closing)}
-    documents = {(who, name): executed(study, who, name) for who, names in folders.items() for name in names}
-    figures = {who: {} for who in folders}
+    documents = {key: executed(study, *key) for key in study.documents}
+    figures = {who: {} for who in (*(model.key for model in study.models), "study")}
     for (who, name), document in documents.items():
         figures[who] |= {figure: load_figure(study, who, name, figure) for figure in figures_of(document)}
     live = live_page(study.page.parent / "live", templates())
@@ -50,7 +49,7 @@ def build_page(study: Study) -> Path:
 
 def executed(study: Study, who: str, name: str) -> nbformat.NotebookNode:
     """An executed notebook of a study."""
-    path = study.out / who / f"{name}.ipynb"
+    path = study.documents[who, name]
     if not path.exists():
         raise InputError(f"{name} has not run for {who}: run `make report`")
     return read_executed(path)
@@ -80,7 +79,7 @@ def load_figure(study: Study, who: str, notebook: str, name: str) -> FigureFile:
     try:
         return FigureFile.load(study.out / who / "figures", name)
     except (OSError, ValueError, LookupError, TypeError) as error:
-        path = study.out / who / f"{notebook}.ipynb"
+        path = study.documents[who, notebook]
         raise InputError(f"figure {name} of {who} is damaged ({error}): delete {path} and run again") from error
 
 

@@ -118,6 +118,7 @@ def exporter() -> HTMLExporter:
     )  # fmt: skip
 
 
+@cache  # the models' pages share their code
 def coloured(source: str) -> Markup:
     """Python as HTML, with marks around what has a colour; what is called is coloured as a function."""
     tokens = list(PythonLexer(ensurenl=False).get_tokens(source))
