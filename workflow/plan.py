@@ -18,6 +18,7 @@ from originals.skeleton import check_supported, empty_part, parameters
 from painters_utils.engine.stacks import find_stacks, keeps_places
 from painters_utils.errors import InputError
 from painters_utils.models.model import Model
+from painters_utils.study.experiments import EXPERIMENTS
 from painters_utils.study.recordings import MOST_TOKENS, SEEDS
 from painters_utils.study.variants import neighbour_swaps
 
@@ -63,14 +64,19 @@ class Plan:
         """How many pictures and forward passes, and how long they may take."""
         study, model, call = self.study, self.model, self.model.call
         notebooks, prompts, seeds = study.notebooks_of(model), len(study.prompts_of(model)), study.settings.seeds
-        orders = {str(variant.run) for notebook in notebooks for variant in study.variants_of(model, notebook)}
-        scored = prompts + (9 * study.settings.suite if model.mini else 0)
+        few = {row.notebook for row in EXPERIMENTS if row.few}
+        runs = {name: {str(variant.run) for variant in study.variants_of(model, name)} for name in notebooks}
+        orders = set().union(*(some for name, some in runs.items() if name not in few))
+        draws = set().union(*(some for name, some in runs.items() if name in few))
+        suite, twice = study.settings.suite if model.mini else 0, guides(model)
+        scored, fewer = prompts + 9 * suite, prompts + 9 * min(suite, 1)
         more = len(SEEDS) * prompts + (GALLERY * prompts if "01_models" in notebooks else 0)
-        pictures, twice = (len(orders) + 1) * scored * seeds + more, guides(model)
+        more += (len(draws) + 1) * fewer if draws else 0
+        pictures = (len(orders) + 1) * scored * seeds + more
         size = f"{call['width']} × {call['height']} px" if "width" in call else "its own size"
         self.lines.append(
             f"paints     about {pictures:,} pictures: {len(orders)} orders and the untouched model × {scored} "
-            f"prompts × {seeds} seeds, and {more} more; {size}, {model.steps} steps"
+            f"prompts × {seeds} seeds, and {more:,} more; {size}, {model.steps} steps"
         )
         errors = error_passes(notebooks, model) * (18 if model.mini else prompts) * (1 + twice)
         passes = pictures * model.steps * (1 + twice) + errors

@@ -26,13 +26,10 @@ def prepare(
 ) -> dict[str, object]:  # fmt: skip
     """Make what a model's notebooks share, and say what it is."""
     named = Model.named(model, steps=steps, **loading)
-    # Where there are many variants, notebooks paint one of the suite's prompts a task.
-    for each in sorted({suite, min(suite, 1)}, reverse=True):
-        studio = Studio(named, prompts, seeds, out, suite=each, judges=judges)
-        if len(studio.prompts) > 1:
-            studio.floor  # noqa: B018  chance is the last to be computed: it needs pictures and their scores
-        made = {"pictures": len(studio.baseline), "scores": len(studio.full), "bands": studio.bands}
-    return made
+    studio = Studio(named, prompts, seeds, out, suite=suite, judges=judges)
+    if len(studio.prompts) > 1:
+        studio.floor  # noqa: B018  chance is the last to be computed: it needs pictures and their scores
+    return {"pictures": len(studio.baseline), "scores": len(studio.full), "bands": studio.bands}
 
 
 def main(arguments: list[str] | None = None) -> None:

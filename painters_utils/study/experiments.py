@@ -40,6 +40,7 @@ class Experiment:
     marker: str = "o"
     example: Mapping[str, Any] | None = None  # options of the strategy, to be drawn on a stack of eight layers
     build: Callable[..., list[Variant]] = field(default=lambda *_, **__: [], repr=False)
+    few: bool = False  # so many variants that each has few pictures: one seed, at most one prompt a task of the suite
 
     @property
     def title(self) -> str:
@@ -163,7 +164,7 @@ EXPERIMENTS: list[Experiment] = [
     Experiment("reverse", "the band runs backwards: does the order matter?", "07_reverse", "Does the order matter?",
                "#E69F00", "^", BAND, in_presets),
     Experiment("random_order", "the band is shuffled: is any order as good?", "08_random_order",
-               "Is any order as good?", "#CC79A7", "D", BAND | {"seed": 1}, random_draws),
+               "Is any order as good?", "#CC79A7", "D", BAND | {"seed": 1}, random_draws, few=True),
     Experiment("parallel", "the band's layers all see the same canvas, and what they return is averaged",
                "09_parallel", "Can they run in parallel?", "#009E73", "s", BAND, in_presets),
     Experiment("looped_parallel", "run in parallel and fed back into themselves, here three times",

@@ -36,10 +36,7 @@ class Evidence:
     ) -> None:  # fmt: skip
         self.model, self.notebooks = model, notebooks
         self.studio = Studio(model, prompts, seeds, out, suite=suite, judges=judges)
-        # The many draws of a random order are painted with fewer of the suite's prompts, and with one seed.
-        few = min(suite, 1) if model.mini else suite
-        fewer = few != suite or len(seeds) > 1
-        self.draws = Studio(model, prompts, seeds[:1], out, suite=few, judges=judges) if fewer else self.studio
+        self.few = Studio(model, prompts, seeds[:1], out, suite=min(suite, 1), judges=judges)  # see `Experiment.few`
         self.family = model.family or model.key
 
     def lacks(self, *needed: str) -> str:
@@ -83,7 +80,7 @@ class Evidence:
         ]  # fmt: skip
         if not found:
             raise InputError(f"no {preset} variant of {self.model.name!r} is {dict(of)}: see data/claims.yaml")
-        return (self.draws if row.name == "random_order" else self.studio), found
+        return (self.few if row.few else self.studio), found
 
     def role(self, score: str) -> tuple[str, str]:
         """The matched band whose layers, skipped one by one, cost most of this score beside the other overall score."""
