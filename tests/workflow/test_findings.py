@@ -11,6 +11,7 @@ import yaml
 from painters_utils import Model, Studio
 from painters_utils.errors import InputError
 from painters_utils.study.experiments import EXPERIMENTS
+from painters_utils.study.variants import Variant, custom_variant
 from workflow.findings.claims import (
     FAILS,
     HOLDS,
@@ -44,6 +45,9 @@ class Told:
     def lacks(self, *scores: str) -> str:
         return "; ".join(f"{score}: no checker" for score in scores if score in self.lacking)
 
+    def variants(self, preset: str, of: dict) -> tuple[None, list[Variant]]:
+        return None, [custom_variant("transformer_blocks", 24, of["strategy"], k=k) for k in of.get("k", ())]
+
     def scores(self, preset: str, of: dict) -> pd.DataFrame:
         noise = np.random.default_rng(0).normal(0, 0.1, len(PROMPTS))
         values = self.kept[of["strategy"]] + noise
@@ -66,6 +70,15 @@ def test_a_verdict_flips_when_its_data_is_swapped(kept, verdict):
     assert found.verdict == verdict
     [opposite] = find_verdicts(claim(ABOVE), {"toy": Told(skip=kept)})
     assert opposite.verdict == {HOLDS: FAILS, FAILS: HOLDS, OPEN: OPEN}[verdict]
+
+
+@pytest.mark.parametrize(("removed", "words"), [
+    ([1], "the first layer (MM-DiT)"), ([2], "the first 2 layers (MM-DiT)"), ([1, 4], "the first layers (MM-DiT)"),
+])  # fmt: skip
+def test_it_is_said_how_many_layers_an_end_has_lost(removed, words):
+    of = {"strategy": "remove_first", "stack": "mm", "place": "first", "k": removed}
+    [found] = find_verdicts(claim(BELOW | {"of": of}), {"toy": Told(remove_first=0.2)})
+    assert found.outcomes[0].words.startswith(f"without {words} keeps 2")
 
 
 def test_two_variants_are_compared_picture_by_picture():

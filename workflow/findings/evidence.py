@@ -167,13 +167,14 @@ def run_test(test: Mapping, preset: str, evidence: Evidence, study: Mapping[str,
     if lacking := evidence.lacks(*dict.fromkeys(needed + ["12_layer_by_layer"] * role)):
         return unmeasured(f"{NAMES[score]} of {name_of(test['of'])} ({lacking})")
     values = evidence.scores(preset, test["of"])[score]
+    name, beside_name = (name_of(one, evidence.variants(preset, one)[1]) for one in (test["of"], of))
     threshold, side = test.get("than"), test["is"]
     if not other:
         found = interval(values, values.index.get_level_values("prompt"))
-        words = f"{name_of(test['of'])} keeps {told(score, found)}; the claim says {side_of(side)}"
+        words = f"{name} keeps {told(score, found)}; the claim says {side_of(side)}"
         words += f" than {told_threshold(score, threshold)}"
         if score == "duplicates":
-            words = f"{name_of(test['of'])} paints {apart(score, found)} than the untouched model"
+            words = f"{name} paints {apart(score, found)} than the untouched model"
             words += f"; the claim says {side_of(side)}"
         beside_full = threshold == 1 or score == "duplicates"
         return compare(words, found, side, threshold, difference=beside_full)
@@ -183,22 +184,27 @@ def run_test(test: Mapping, preset: str, evidence: Evidence, study: Mapping[str,
     found = interval(values, values.index.get_level_values("prompt"))
     if "of" in other:
         of_score = "" if score in ("kept", "duplicates") else f" of the {called(score)}"
-        words = f"{name_of(test['of'])} keeps {apart(score, found)}{of_score} than {name_of(of)}"
+        words = f"{name} keeps {apart(score, found)}{of_score} than {beside_name}"
     else:
-        words = f"under {name_of(test['of'])}, {apart(score, found)} is kept of the {called(score)}"
+        words = f"under {name}, {apart(score, found)} is kept of the {called(score)}"
         words += f" than of the {called(other_score)}"
     by = told_threshold(score, threshold).replace("%", "points")
     words += f"; the claim says {side_of(side)}" if not threshold else f"; the claim says {at_most(side)} {by} more"
     return compare(words, found, side, threshold, difference=True)
 
 
-def name_of(of: Mapping) -> str:
-    """ "skip (MM-DiT, low)"."""
+def name_of(of: Mapping, variants: Sequence[Variant] = ()) -> str:
+    """ "skip (MM-DiT, low)"; of layers removed at an end also how many, where its `variants` agree on that."""
     stack, band, place, role = (of.get(key) for key in ("stack", "band", "place", "role"))
     where = ["MM-DiT" if stack == "mm" else stack, band and f"{band[0]}–{band[1]}"]
-    where += [None if place == "any" else place, role and f"layers for {called(role)}"]
+    where += [None if place in ("any", "first", "last") else place, role and f"layers for {called(role)}"]
     inside = ", ".join(part for part in where if part)
-    return TITLES[of["strategy"]] + (f" ({inside})" if inside else "")
+    title = TITLES[of["strategy"]]
+    if title.startswith("without "):  # first or last; a variant's own name ends in how many, if that is not one
+        counts = {variant.name.removeprefix(title).strip() or "1" for variant in variants}
+        many = counts.pop() if len(counts) == 1 else ""
+        title = title.replace("without", "without the") + {"1": " layer", "": " layers"}.get(many, f" {many} layers")
+    return title + (f" ({inside})" if inside else "")
 
 
 def told_threshold(score: str, number: float) -> str:
