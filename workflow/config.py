@@ -85,7 +85,7 @@ class Study:
 
     @property
     def documents(self) -> dict[tuple[str, str], Path]:
-        """Where each executed notebook lies, by whose it is (a model's key, or "study" for all of them) and its name."""
+        """Where each executed notebook lies, by whose it is (a model's key, or "study" for all) and its name."""
         names = {model.key: self.notebooks_of(model) for model in self.models} | {"study": list(self.closing)}
         return {(who, name): self.out / who / f"{name}.ipynb" for who, some in names.items() for name in some}
 
