@@ -15,10 +15,10 @@ import numpy as np
 
 from miniworld.checker import WEIGHTS
 from painters_utils.errors import InputError
-from painters_utils.files import file_digest, folder_digest, write_whole
+from painters_utils.files import file_digest, write_whole
 from painters_utils.models.model import Model
-from painters_utils.paths import CODE, DATA
-from painters_utils.study.recordings import code_digests
+from painters_utils.paths import DATA
+from painters_utils.study.recordings import code_digests, looks_digests
 
 
 def command(
@@ -52,9 +52,7 @@ def made_by(model: Model) -> list[Any]:
 
     Part of the key under which a search keeps what it has computed, so that a stopped one goes on.
     """
-    looks = [folder_digest(CODE / folder, "*.py") for folder in ("painters_utils/measure", "miniworld")]
-    looks += [file_digest(WEIGHTS), folder_digest(DATA / "sprites", "*.webp")]
-    return [model.weights, dict(model.call), *code_digests(model), *looks]
+    return [model.weights, dict(model.call), *code_digests(model), file_digest(WEIGHTS), *looks_digests()]
 
 
 def rounded(value: Any) -> Any:

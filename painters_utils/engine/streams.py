@@ -51,7 +51,7 @@ def stream_names(taken: Taken) -> list[dict[int, str]]:
     names: list[dict[int, str] | None] = []
     for (_, inputs, output), (_, following, _) in zip(taken, [*taken[1:], (None, {}, None)], strict=True):
         tensors = {index: part for index, part in enumerate(elements(output)) if holds_tokens(part)}
-        names.append(named_streams(tensors, inputs, following))
+        names.append(tell_streams(tensors, inputs, following))
     pairs = [named for named in names if named and len(named) == 2]
     if None in names and not pairs:
         stack, position = taken[names.index(None)][0].place
@@ -72,7 +72,7 @@ def apart(taken: Taken, names: list[dict[int, str]]) -> list[dict[int, str]]:
     ]
 
 
-def named_streams(
+def tell_streams(
     tensors: dict[int, Tensor], inputs: dict[str, Any], following: dict[str, Any]
 ) -> dict[int, str] | None:
     """The streams of one output; None if they cannot be told apart."""

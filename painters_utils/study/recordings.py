@@ -14,7 +14,7 @@ from painters_utils.files import folder_digest, write_whole
 from painters_utils.models.loading import load_pipeline
 from painters_utils.models.model import Model
 from painters_utils.models.painting import paint
-from painters_utils.paths import CODE, ROOT
+from painters_utils.paths import CODE, DATA, ROOT
 
 from .settings import shown_prompts
 from .store import DAMAGED
@@ -58,6 +58,12 @@ def code_digests(model: Model) -> list[str]:
     """Digests of the code that pictures and recordings of a model depend on."""
     folders = ["painters_utils/engine", "painters_utils/models", *([] if model.mini else ["originals"])]
     return [folder_digest(CODE / folder, "*.py") for folder in folders]
+
+
+def looks_digests() -> list[str]:
+    """Digests of what scores depend on beside the pictures and the weights of who looks at them."""
+    places = {CODE / "painters_utils/measure": "*.py", CODE / "miniworld": "*.py", DATA / "sprites": "*.webp"}
+    return [folder_digest(folder, pattern) for folder, pattern in places.items()]
 
 
 def record(model: Model, prompts: Sequence[str]) -> dict[str, Recording]:

@@ -21,15 +21,14 @@ from painters_utils.engine.rearrange import layer_order, without_text
 from painters_utils.engine.recording import Recording
 from painters_utils.engine.stacks import find_stacks
 from painters_utils.errors import InputError
-from painters_utils.files import folder_digest
 from painters_utils.measure.pictures import change, frequencies_kept
 from painters_utils.measure.world import CheckerScorer, suite_prompts
 from painters_utils.models.loading import load_pipeline
 from painters_utils.models.model import Model
 from painters_utils.models.painting import Picture, check_readable, paint, remember_texts
-from painters_utils.paths import CODE, DATA, ROOT
+from painters_utils.paths import ROOT
 
-from .recordings import code_digests, load_or_record, matched_bands_of
+from .recordings import code_digests, load_or_record, looks_digests, matched_bands_of
 from .scores import COMPARED, SCORES, Scorer, reach, scale, summarise, without_broken
 from .settings import shown_prompts, wanted_judges
 from .store import Store
@@ -230,8 +229,7 @@ class Studio:
     @cached_property
     def _looks(self) -> list[str]:
         """Everything that scores depend on, beside the pictures."""
-        places = {CODE / "painters_utils/measure": "*.py", CODE / "miniworld": "*.py", DATA / "sprites": "*.webp"}
-        return [self.scorer.fingerprint, *(folder_digest(folder, pattern) for folder, pattern in places.items())]
+        return [self.scorer.fingerprint, *looks_digests()]
 
     def _kept(self, what: str, variant: Variant | None, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         return self.store.table([what, self._paints, self._looks, variant and variant.run], compute)

@@ -135,9 +135,8 @@ def copied(tmp_path_factory) -> Path:
     ],
 )
 def test_a_change_of_code_makes_anew_what_depends_on_it(folder, copied, monkeypatch, changed, paints, looks):
-    for module in (studio_module, recordings_module):
-        monkeypatch.setattr(module, "CODE", copied)
-    monkeypatch.setattr(studio_module, "DATA", copied / "data")
+    monkeypatch.setattr(recordings_module, "CODE", copied)
+    monkeypatch.setattr(recordings_module, "DATA", copied / "data")
 
     def keys() -> tuple:
         """Under what pictures and scores of a variant are kept."""
