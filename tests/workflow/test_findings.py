@@ -99,6 +99,14 @@ def test_two_scores_of_one_variant_are_compared():
     assert found.outcomes[0].mean == pytest.approx(-0.2)
 
 
+def test_a_ranking_of_models_is_one_test_told_with_the_first_of_them(monkeypatch):
+    monkeypatch.setitem(MEASURES, "ranking", lambda test, *_: compare("ranked", (0.5, 0.4, 0.6), "above", 0))
+    ranked = {"measure": "ranking", "families": ["sd3", "flux"]}
+    study = {family: Told(family, skip=0.2) for family in ("flux", "sd3")}
+    flux, sd3 = find_verdicts(claim(BELOW, ranked), study)
+    assert [len(flux.outcomes), len(sd3.outcomes)] == [1, 2] and sd3.outcomes[1].words == "ranked"
+
+
 def test_a_small_difference_is_none_whatever_its_sign():
     [found] = find_verdicts(claim(WORSE), {"toy": Told(skip=0.6, reverse=0.63)})
     assert found.verdict == SAME

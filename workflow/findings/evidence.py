@@ -141,7 +141,10 @@ def evidence_of(
 
 
 def find_verdicts(claim: Mapping, study: Mapping[str, Evidence]) -> list[Verdict]:
-    """What every model of the study (name → evidence) says of a question or a claim, for each preset that it has."""
+    """What every model of the study (name → evidence) says of a question or a claim, for each preset that it has.
+
+    A test that ranks `families` is one test of all models: it is told with the first of them.
+    """
     for test in (test for key in PRESETS for test in claim.get(key, [])):
         if "measure" in test and test["measure"] not in MEASURES:
             raise unknown(f"measure of claim {claim['id']}", test["measure"], MEASURES)
@@ -151,7 +154,8 @@ def find_verdicts(claim: Mapping, study: Mapping[str, Evidence]) -> list[Verdict
             continue
         for key, preset in PRESETS.items():
             if key in claim:
-                outcomes = [run_test(test, preset, evidence, study) for test in claim[key]]
+                own = [test for test in claim[key] if evidence.family in test.get("families", [evidence.family])[:1]]
+                outcomes = [run_test(test, preset, evidence, study) for test in own]
                 found.append(Verdict(str(claim["id"]), model, preset, combine(outcomes), outcomes))
     return found
 
