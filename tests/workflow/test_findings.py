@@ -246,6 +246,9 @@ def test_every_question_and_claim_can_be_evaluated():
     ids = [one["id"] for one in table["own"]]
     assert ids == sorted(set(ids)) and min(ids) > 26, "our own claims come behind the article's"
     assert all(test["measure"] == "searched" for one in table["own"] for test in one["both"])
+    searched = [test for one in table["claims"] + table["own"] for test in one.get("both", []) if "number" in test]
+    for test in searched:
+        assert test.get("difference", False) == (" less " in test.get("says", test["number"])), test["number"]
     for one in table["claims"]:
         assert set(one["families"]) <= {"flux", "sd3", "auraflow"}
         assert {"both"} & set(one) or {"matched"} <= set(one), f"claim {one['id']} has no matched test"
@@ -359,6 +362,13 @@ def test_a_search_is_judged_by_the_number_that_it_left_for_these_weights(tmp_pat
     assert verdict(luck={"mean": 0.1, "low": -0.2, "high": 0.7}).verdict == OPEN
     assert verdict(luck={"mean": -0.5, "low": -0.7, "high": -0.2}).verdict == FAILS
     assert verdict(pluck={"mean": 0.5, "low": 0.2, "high": 0.7}).verdict == UNMEASURED
+    slight = {"mean": 0.01, "low": -0.02, "high": 0.04}
+    assert verdict(luck=slight).verdict == OPEN, "a level"
+    test["difference"] = True
+    assert verdict(luck=slight).verdict == SAME
+    del test["difference"]
+    test["than"] = 1
+    assert verdict(luck={"mean": 0.99, "low": 0.98, "high": 1.01}).verdict == SAME, "beside the full model"
     model.weights = "retrained"
     assert "earlier weights" in verdict(luck={"mean": 0.5, "low": 0.2, "high": 0.7}).outcomes[0].words
 

@@ -332,13 +332,14 @@ def searched(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -
     """A number that a search of its own command has left with its interval (data/<in>/<model>.json, "found")."""
     key = test["number"]
     what = test.get("says", key)
-    found, why = read_search(test["in"], evidence.model)
-    if found is None:
+    left, why = read_search(test["in"], evidence.model)
+    if left is None:
         return unmeasured(f"{what} ({why})")
-    number = found.get("found", found).get(key)
+    number = left.get("found", left).get(key)
     if number is None or None in number.values():
         return unmeasured(f"{what} (the search has left no such number)")
-    return measured(what, (number["mean"], number["low"], number["high"]), test["is"], test["than"])
+    found = (number["mean"], number["low"], number["high"])
+    return measured(what, found, test["is"], test["than"], difference=test.get("difference", test["than"] == 1))
 
 
 MEASURES: dict[str, Callable[[Mapping, Evidence, Mapping[str, Evidence]], Outcome]] = {
