@@ -68,16 +68,19 @@ def load_claims(path: Path = DATA / "claims.yaml") -> dict:
     return table
 
 
-def compare(what: str, interval: Interval, side: str, threshold: float, difference: bool = False) -> Outcome:
+def compare(
+    what: str, interval: Interval, side: str, threshold: float, difference: bool = False, margin: str = "5 points"
+) -> Outcome:  # fmt: skip
     """Whether an interval lies above (below) a threshold, beyond it, or across.
 
-    `what` is a sentence that says what was measured; what the claim says of it is added. Of a `difference` an interval
-    within MARGIN of the threshold says that there is none.
+    `what` is a sentence that says what was measured and what the claim says of it. Of a `difference` an interval
+    within MARGIN of the threshold says that there is none; the sentence then says so, with the `margin` in its words.
     """
     mean, low, high = interval
     passes, refuted = (low > threshold, high < threshold) if side == "above" else (high < threshold, low > threshold)
     same = difference and threshold - MARGIN < low and high < threshold + MARGIN
     verdict = SAME if same else HOLDS if passes else FAILS if refuted else OPEN
+    what += f", and less than {margin} count as none" if same else ""
     return Outcome(what, mean, low, high, verdict, side, threshold, difference)
 
 

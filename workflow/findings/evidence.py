@@ -13,7 +13,15 @@ from painters_utils.engine.bands import Bands, Stability, find_bands, how_groupe
 from painters_utils.engine.describe import short
 from painters_utils.engine.strategies import TITLES
 from painters_utils.errors import InputError, unknown
-from painters_utils.measure.intervals import Interval, how_much, interval, interval_of_draws, percent, with_interval
+from painters_utils.measure.intervals import (
+    Interval,
+    how_much,
+    in_digits,
+    interval,
+    interval_of_draws,
+    percent,
+    with_interval,
+)
 from painters_utils.models.model import Model
 from painters_utils.study.experiments import Experiment, experiment, in_presets
 from painters_utils.study.numbers import read_search
@@ -22,7 +30,7 @@ from painters_utils.study.scores import NAMES
 from painters_utils.study.studio import Studio
 from painters_utils.study.variants import Variant, article_variants, single_skips
 
-from .claims import HOLDS, OPEN, PRESETS, Outcome, Verdict, combine, compare, unmeasured
+from .claims import HOLDS, MARGIN, OPEN, PRESETS, Outcome, Verdict, combine, compare, unmeasured
 
 ROLES = {"adherence": "quality", "quality": "adherence"}  # a role's score, and the other overall score of a mini
 
@@ -173,6 +181,7 @@ def run_test(test: Mapping, preset: str, evidence: Evidence, study: Mapping[str,
     values = evidence.scores(preset, test["of"])[score]
     name, beside_name = (name_of(one, evidence.variants(preset, one)[1]) for one in (test["of"], of))
     threshold, side = test.get("than"), test["is"]
+    margin = f"{MARGIN:g}" if score == "duplicates" else "5 points"  # surplus objects are counted
     if not other:
         found = interval(values, values.index.get_level_values("prompt"))
         words = f"{name} keeps {told(score, found)}; the claim says {side_of(side)}"
@@ -181,7 +190,7 @@ def run_test(test: Mapping, preset: str, evidence: Evidence, study: Mapping[str,
             words = f"{name} paints {apart(score, found)} than the untouched model"
             words += f"; the claim says {side_of(side)}"
         beside_full = threshold == 1 or score == "duplicates"
-        return compare(words, found, side, threshold, difference=beside_full)
+        return compare(words, found, side, threshold, difference=beside_full, margin=margin)
     beside = evidence.scores(preset, of)[other_score]
     both = values.index.intersection(beside.index)
     values, threshold = values[both] - beside[both], test.get("by", 0)
@@ -194,13 +203,13 @@ def run_test(test: Mapping, preset: str, evidence: Evidence, study: Mapping[str,
         words += f" than of the {called(other_score)}"
     by = told_threshold(score, threshold).replace("%", "points")
     words += f"; the claim says {side_of(side)}" if not threshold else f"; the claim says {at_most(side)} {by} more"
-    return compare(words, found, side, threshold, difference=True)
+    return compare(words, found, side, threshold, difference=True, margin=margin)
 
 
 def name_of(of: Mapping, variants: Sequence[Variant] = ()) -> str:
     """ "skip (MM-DiT, low)"; of layers removed at an end also how many, where its `variants` agree on that."""
     stack, band, place, role = (of.get(key) for key in ("stack", "band", "place", "role"))
-    where = ["MM-DiT" if stack == "mm" else stack, band and f"{band[0]}–{band[1]}"]
+    where = ["MM-DiT" if stack == "mm" else stack, band and "–".join(map(str, dict.fromkeys(band)))]
     where += [None if place in ("any", "first", "last") else place, role and f"layers for {called(role)}"]
     inside = ", ".join(part for part in where if part)
     title = TITLES[of["strategy"]]
@@ -245,7 +254,7 @@ def at_most(side: str) -> str:
 def measured(what: str, found: Interval, side: str, threshold: float, difference: bool = False) -> Outcome:
     """The outcome for a number that is no score."""
     words = f"{what}: {with_interval(*found)}; the claim says {side_of(side)} than {threshold:g}"
-    return compare(words, found, side, threshold, difference)
+    return compare(words, found, side, threshold, difference, margin=f"{MARGIN:g}")
 
 
 def band_similarity(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
@@ -287,7 +296,8 @@ def contrast(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -
     if any(found.grouped for found in evidence.clustered.values()):
         return measured("contrast of its bands beyond chance", interval_of_draws(draws), test["is"], test["than"])
     found = interval_of_draws(draws)
-    words = f"no border is found; cut in two all the same, the contrast beyond chance is {with_interval(*found)}"
+    words = f"no border is found; cut in two all the same, the contrast beyond chance is {with_interval(*found)}; "
+    words += f"the claim says {side_of(test['is'])} than {test['than']:g}, of groups that have a border"
     outcome = compare(words, found, test["is"], test["than"])
     return replace(outcome, verdict=OPEN) if outcome.verdict == HOLDS else outcome  # groups without a border are none
 
@@ -299,8 +309,10 @@ def ranking(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) ->
         return unmeasured("the ranking of all three models: not all were studied", OPEN)
     order = [by_family[family] for family in test["families"]]
     least = np.min([one - two for one, two in zip(order, order[1:], strict=False)], axis=0)
-    words = " over ".join(f"{family} {one.mean():.2f}" for family, one in zip(test["families"], order, strict=True))
-    return measured(f"grouped in the order {words}, smallest lead", interval_of_draws(least), "above", 0)
+    titles = {one.family: one.model.title for one in study.values()}
+    words = [f"{titles[family]} {one.mean():.2f}" for family, one in zip(test["families"], order, strict=True)]
+    what = f"the contrast beyond chance is {', '.join(words)}; the smallest step down in this order"
+    return measured(what, interval_of_draws(least), "above", 0)
 
 
 def weaker_similarity(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
@@ -338,8 +350,13 @@ def searched(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -
     number = left.get("found", left).get(key)
     if number is None or None in number.values():
         return unmeasured(f"{what} (the search has left no such number)")
-    found = (number["mean"], number["low"], number["high"])
-    return measured(what, found, test["is"], test["than"], difference=test.get("difference", test["than"] == 1))
+    found, difference = (number["mean"], number["low"], number["high"]), test.get("difference", test["than"] == 1)
+    if not test.get("percent"):
+        return measured(what, found, test["is"], test["than"], difference)
+    mean, low, high = (in_digits(100 * end) for end in found)
+    told, unit = (f"{mean} points ({low} to {high})", "points") if "difference" in test else (percent(*found), "%")
+    words = f"{what}: {told}; the claim says {side_of(test['is'])} than {100 * test['than']:g} {unit}"
+    return compare(words, found, test["is"], test["than"], difference)
 
 
 MEASURES: dict[str, Callable[[Mapping, Evidence, Mapping[str, Evidence]], Outcome]] = {

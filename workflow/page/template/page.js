@@ -152,6 +152,17 @@ for (const map of all(".heat")) {
   };
 }
 
+// -- line charts: a finger has no pointer that could rest on a dot ---------------------------------------------
+for (const chart of all(".lines")) {
+  const readout = Object.assign(document.createElement("p"), { className: "readout", ariaLive: "polite" });
+  chart.addEventListener("click", event => {
+    const said = event.target.closest("circle")?.querySelector("title")?.textContent;
+    if (!said) return;
+    readout.textContent = said;
+    chart.after(readout);
+  });
+}
+
 // -- claims: filters, and cells that open their claim ----------------------------------------------------------
 for (const button of all(".filters button")) button.onclick = () => {
   for (const other of all(".filters button")) other.setAttribute("aria-pressed", other === button);
