@@ -88,7 +88,14 @@ def _pair(wishes: Sequence[Wish], things: Sequence[Thing]) -> list[tuple[Wish, T
     def worth_of(wish: Wish, thing: Thing) -> int:
         if wish.kind != thing.kind:
             return 0
-        return 8 + 2 * (wish.colour == thing.colour) + (wish.hat == thing.hat) + (wish.sunglasses == thing.sunglasses)
+        right = wish.colour is not None and wish.colour == thing.colour  # facts of the prompt
+        right += sum(
+            (worn is not None) + (worn == asked)
+            for asked, worn in ((wish.hat, thing.hat), (wish.sunglasses, thing.sunglasses))
+            if asked
+        )
+        alike = 2 * (wish.colour == thing.colour) + (wish.hat == thing.hat) + (wish.sunglasses == thing.sunglasses)
+        return 100 + 10 * right + alike
 
     worth = np.array([[worth_of(wish, thing) for thing in things] for wish in wishes])
     chosen = dict(zip(*linear_sum_assignment(-worth), strict=True))

@@ -16,7 +16,7 @@ from painters_utils.errors import InputError, unknown
 from painters_utils.models.model import Model
 from painters_utils.paths import DATA, ROOT
 from painters_utils.study.experiments import EXPERIMENTS
-from painters_utils.study.settings import others_prompts, read_config
+from painters_utils.study.settings import others_prompts, read_config, shown_prompts
 from painters_utils.study.variants import Variant, matched_bands
 
 from .checks import check_weights, require_own, require_writable
@@ -206,13 +206,17 @@ def check_words(study: Study) -> None:
     own = study.settings.others.prompts
     check_prompts(others_prompts(own))
     for model in study.models:
+        prompts = study.prompts_of(model)
         if model.mini:
-            check_prompts(study.settings.prompts, *read_tokenizer(model.folder))
+            check_prompts(prompts, *read_tokenizer(model.folder))
+            shown_prompts(model, prompts)
         elif (folder := model.source.folder) and reads_words(folder) and not isinstance(own, list):
             raise InputError(
                 f"{model.name} is a mini, which reads few words: give it a row with `mini: true` in data/models.yaml "
                 "for the minis' prompts and scores, or put prompts of its words under `others` in config.yaml"
             )
+        if len(set(prompts)) < 2:
+            raise InputError(f"{model.name} would paint one prompt alone: give two at least, one is the other's chance")
         if model.source.folder:
             check_weights(model.source.folder.glob("*/*.safetensors"))
     check_weights((DATA / "checker").glob("*.safetensors"))

@@ -52,7 +52,7 @@ def made_by(model: Model) -> list[Any]:
 
     Part of the key under which a search keeps what it has computed, so that a stopped one goes on.
     """
-    return [model.weights, dict(model.call), *code_digests(model), file_digest(WEIGHTS), *looks_digests()]
+    return [model.weights, model.settings, dict(model.call), *code_digests(), file_digest(WEIGHTS), *looks_digests()]
 
 
 def rounded(value: Any) -> Any:

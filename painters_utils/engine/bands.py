@@ -100,19 +100,27 @@ class Stability:
     borders: np.ndarray  # (layers - 1,) share of draws with a border between layer i and i + 1
 
 
-def stability(samples: np.ndarray, n_bands: int, draws: int = 100, seed: int = 0) -> Stability:
+def stability(
+    samples: np.ndarray, n_bands: int, draws: int = 100, seed: int = 0, prompts: Sequence[str] | None = None
+) -> Stability:  # fmt: skip
     """Seek `n_bands` bands anew in resampled data: samples (pictures or steps, layers, layers), drawn with replacement.
 
-    Stacks of one recording that are given the same seed are drawn alike, picture for picture.
+    With the `prompts` of the pictures, prompts are drawn first and then the pictures of each, which are alike. Stacks
+    of one recording that are given the same seed are drawn alike, picture for picture.
     """
     samples = np.asarray(samples, dtype=np.float64)
     if samples.ndim != 3 or len(samples) < 2:
         raise InputError(f"samples of shape {samples.shape} cannot be resampled: give two matrices at least")
     whole = best_grouping(checked(samples.mean(0)), [n_bands])[0]
     draw = np.random.default_rng(seed)
+    names = np.arange(len(samples)) if prompts is None else np.asarray(prompts)
+    if len(names) != len(samples):
+        raise InputError(f"{len(samples)} samples of {len(names)} prompts: name the prompt of each")
+    groups = [np.flatnonzero(names == name) for name in dict.fromkeys(names.tolist())]
     agreement, contrasts, borders = [], [], np.zeros(len(whole) - 1)
     for _ in range(draws):
-        drawn = samples[draw.integers(0, len(samples), len(samples))].mean(0)
+        chosen = [groups[number] for number in draw.integers(0, len(groups), len(groups))]
+        drawn = samples[np.concatenate([draw.choice(group, len(group)) for group in chosen])].mean(0)
         labels = best_grouping(drawn, [n_bands])[0]
         agreement.append(adjusted_rand_score(whole, labels))
         contrasts.append(equal_distance_contrast(drawn, labels))
@@ -127,11 +135,9 @@ def stability(samples: np.ndarray, n_bands: int, draws: int = 100, seed: int = 0
 def how_grouped(stable: Sequence[Stability]) -> np.ndarray:
     """One number for a model, (draws,): its stacks' contrast beyond chance, weighted by their layers. 0: no groups.
 
-    Stacks of fewer than 8 layers are left out: their few pairs of layers show nothing.
+    Stacks of fewer than 8 layers are left out beside larger ones: their few pairs of layers show little.
     """
-    large = [one for one in stable if len(one.borders) >= 7]
-    if not large:
-        raise InputError("no stack of 8 layers or more: too few layers to tell how grouped they are")
+    large = [one for one in stable if len(one.borders) >= 7] or stable
     layers = [len(one.borders) + 1 for one in large]
     return np.average([one.contrast - one.chance for one in large], axis=0, weights=layers)
 

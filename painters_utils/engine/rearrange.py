@@ -38,7 +38,8 @@ def layer_order(
     """Let the transformer run each named stack in the given order; undone on exit, also on error.
 
     `orders` maps a stack's attribute name to its order; stacks not named stay as they are. Indices always mean
-    the model's own layers, so in nested contexts the inner order replaces the outer one of the same stack.
+    the model's own layers, so in nested contexts the inner order replaces the outer one of the same stack; inside an
+    order of some steps only, nothing can be opened.
     To record the layers of an order, enter `layer_order` first and the recorder inside it.
 
     These controls tell what an effect comes from:
@@ -63,8 +64,12 @@ def layer_order(
         raise InputError(f"affected {shown(affected)} is unknown: choose both, image or text")
     if not is_number(damping) or damping < 1:
         raise InputError(f"damping {shown(damping)} is no number from 1 upwards: 1 damps nothing, 2 goes half the way")
+    if means is not None and not isinstance(means, Means):
+        raise InputError(f"means is {shown(means)}: give what `record_means` yields")
+    scales = {} if scales is None else scales
+    if not isinstance(scales, Mapping) or not all(isinstance(of, Mapping) for of in scales.values()):
+        raise InputError(f"scales {shown(scales)} name no layer: write {{stack: {{layer: scale}}}}")
     window = steps_window(steps, of)
-    scales = scales or {}
     group = Parallel if combine == "mean" else Summed
     arranged = {}
     for stack in dict.fromkeys([*orders, *scales]):

@@ -49,7 +49,8 @@ def record_activations(
     `guided`: the batch is [unconditional, conditional] halves, as the pipelines of SD3 and AuraFlow join them when
     they guide (both hold the same latents, which is checked); the halves are kept apart. Otherwise the whole batch is
     "conditional". None finds out by the latents of the first step. Of a pipeline that calls its transformer once for
-    each half, as FLUX does for `true_cfg_scale`, the first call is recorded, with the prompt.
+    each half, as FLUX does for `true_cfg_scale`, the first call is recorded, with the prompt; such a half is told by
+    its timestep and latents, so that calls of one single step need noise of their own.
 
     `averages`: what to average before layers are compared.
       "after"      nothing: compare the layers in every picture at every timestep, then average the similarities.
@@ -133,6 +134,7 @@ class Recorder:
         self.timestep = 0.0  # of the step in flight
         self.latents: Any = None  # what it denoises
         self.other_half = False  # the step in flight was recorded already, with the prompt; this is without
+        self.timeless = False  # the transformer takes no time, and so has no halves either
         self.runs = 0  # blocks that have run in it
         self.taken: list[tuple[Tap, dict[str, Any], Any]] = []  # their inputs and outputs, in the first step only
         self.step_before: tuple[float, int] | None = None  # timestep and batch
@@ -144,7 +146,7 @@ class Recorder:
         timestep, latents = first_of(inputs, TIMESTEPS), first_of(inputs, LATENTS)
         known = signature(type(transformer).forward).parameters
         if timestep is None and not any(name in TIMESTEPS or "time" in name for name in known):
-            timestep = 0.0  # no denoiser (BERT): each pass is a call of one step
+            timestep, self.timeless = 0.0, True  # no denoiser (BERT): each pass is a call of one step
         if timestep is None:
             raise InputError(f"{type(transformer).__name__} was given no `timestep`: only denoisers are recorded")
         if self.recording.guided is None:
@@ -155,7 +157,7 @@ class Recorder:
             )
         self.timestep = float(torch.as_tensor(timestep).flatten()[0])
         again = self.step_before is not None and self.timestep == self.step_before[0]
-        self.other_half = again and same(latents, self.latents)
+        self.other_half = again and not self.timeless and same(latents, self.latents)
         self.latents = latents
         self.runs = 0
         self.taken.clear()

@@ -4,8 +4,9 @@ A diffusers DiT runs `for block in self.transformer_blocks: ...`. Everything thi
 model, reordering its layers or recording them, is therefore a matter of handing that loop another list.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import count
 
 from torch import nn
@@ -18,13 +19,23 @@ def find_stacks(transformer: nn.Module) -> dict[str, nn.ModuleList]:
 
     A stack is a `ModuleList` held directly by the transformer whose blocks are all of one class and hold an attention
     (`transformer_blocks`, `single_transformer_blocks`, `joint_transformer_blocks`). Lists of other parts, such as one
-    projection for each text encoder, are none. Always the model's own blocks, also while `in_place_of` shows others.
+    projection for each text encoder, are none; only where no block holds an attention is every such list a stack.
+    Always the model's own blocks, also while `in_place_of` shows others.
     """
-    stacks = {}
-    for name, child in transformer.named_children():
-        if isinstance(child, nn.ModuleList) and len({type(block) for block in child}) == 1:
-            if any("att" in part.lower() for part, _ in child[0].named_modules()):
-                stacks[name] = child
+    if not isinstance(transformer, nn.Module):
+        remedy = "give its transformer" if hasattr(transformer, "transformer") else "give a transformer of torch"
+        raise InputError(f"{type(transformer).__name__} holds no blocks itself: {remedy}")
+    lists = {
+        name: child
+        for name, child in transformer.named_children()
+        if isinstance(child, nn.ModuleList) and len({type(block) for block in child}) == 1
+    }
+    attend = {
+        name: blocks
+        for name, blocks in lists.items()
+        if any("att" in part.lower() for part, _ in blocks[0].named_modules())
+    }
+    stacks = attend or lists
     if not stacks:
         has = ", ".join(f"{name} ({type(child).__name__})" for name, child in transformer.named_children())
         raise InputError(
@@ -56,6 +67,17 @@ def get_stack(transformer: nn.Module, stack: str) -> nn.ModuleList:
     return stacks[stack]
 
 
+@dataclass(frozen=True)
+class Window:
+    """A hook that lays the lists of some steps before every pass."""
+
+    stacks: set[str]
+    lay: Callable[[], None]
+
+    def __call__(self, *_: object) -> None:
+        self.lay()
+
+
 @contextmanager
 def in_place_of(
     transformer: nn.Module, blocks: Mapping[str, Sequence[nn.Module]], steps: range | None = None, of: int | None = None
@@ -67,8 +89,11 @@ def in_place_of(
     The lists are laid over the attribute in the instance's `__dict__`, which Python reads before
     `nn.Module` looks among the registered children. So `state_dict`, `parameters` and `.to` see the
     untouched model even inside the context, nothing is copied, and a call costs what it always did.
-    Nested contexts restore what they found.
+    Nested contexts restore what they found. `InputError` inside one of some steps only of the same stack, which would
+    lay its lists again at every pass.
     """
+    if any(isinstance(hook, Window) and hook.stacks & set(blocks) for hook in transformer._forward_pre_hooks.values()):
+        raise InputError("an order of some steps only is open: close it first, nothing can be laid inside it")
     found = {stack: vars(transformer).get(stack) for stack in blocks}
     laid = {stack: nn.ModuleList(modules) for stack, modules in blocks.items()}
     passes = count()
@@ -85,9 +110,8 @@ def in_place_of(
         if steps is None:
             lay(laid)
         else:
-            hook = transformer.register_forward_pre_hook(
-                lambda *_: lay(laid if next(passes) % (of or 1) in steps else found), prepend=True
-            )
+            choose = Window(set(blocks), lambda: lay(laid if next(passes) % (of or 1) in steps else found))
+            hook = transformer.register_forward_pre_hook(choose, prepend=True)
         yield
     finally:
         if hook is not None:

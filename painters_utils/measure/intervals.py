@@ -24,9 +24,16 @@ def interval(values: ArrayLike, prompts: Sequence[str] | None = None, seed: int 
     if not values.size:
         return float("nan"), float("nan"), float("nan")
     names = np.arange(len(known)).astype(str) if prompts is None else np.asarray(prompts)
-    _, group, sizes = np.unique(names[known], return_inverse=True, return_counts=True)
-    drawn = drawn_weights(tuple(sizes.tolist()), seed, draws) @ values[np.argsort(group, kind="stable")]
-    return float(values.mean()), *middle_95(drawn)
+    return float(values.mean()), *middle_95(drawn_means(values, names[known], seed, draws))
+
+
+def drawn_means(values: np.ndarray, prompts: ArrayLike, seed: int = 0, draws: int = 2000) -> np.ndarray:
+    """(draws,): the mean of values of these prompts when prompts and the pictures of each are drawn anew.
+
+    Means of the same prompts and as many pictures are drawn alike: their differences are paired.
+    """
+    _, group, sizes = np.unique(prompts, return_inverse=True, return_counts=True)
+    return drawn_weights(tuple(sizes.tolist()), seed, draws) @ values[np.argsort(group, kind="stable")]
 
 
 def ends(values: ArrayLike, prompts: Sequence[str] | None = None) -> dict[str, float]:

@@ -1,11 +1,12 @@
 """Paint with a LoRA adapter, by adding it to the weights: W + B A. Needs no library of adapters."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -19,8 +20,8 @@ DOWN, UP = ".lora_A.weight", ".lora_B.weight"
 def adapter(transformer: nn.Module, file: str | Path, weight: float = 1.0) -> Iterator[None]:
     """Add `weight` × B A of a diffusers LoRA file to a transformer's weights; taken off on exit, also on error.
 
-    A is (rank, inputs) and B (outputs, rank). `InputError`, before anything is changed, for a file that cannot be read
-    or that belongs to another model.
+    A is (rank, inputs) and B (outputs, rank). `InputError`, before anything is changed, for a file that cannot be read,
+    belongs to another model, or asks for more than B A: its alpha must be its rank.
     """
     found = [(layer.weight, up @ down) for layer, down, up in read_adapter(transformer, file)]
     before = [own.detach().clone() for own, _ in found]
@@ -42,6 +43,15 @@ def read_adapter(transformer: nn.Module, file: str | Path) -> list[tuple[nn.Line
     except (OSError, SafetensorError) as error:
         raise InputError(f"no adapter can be read from {file} ({error}): train one with `make loras`") from None
     layers, found = dict(transformer.named_modules()), []
+    if more := [key for key in tensors if not key.endswith((DOWN, UP))]:
+        raise InputError(
+            f"adapter {Path(file).name} holds {more[0]} as well: only A and B are known here, save it anew"
+        )
+    with safe_open(file, "pt") as opened:
+        about = json.loads((opened.metadata() or {}).get("lora_adapter_metadata", "{}"))
+    alphas, ranks = ([value for key, value in about.items() if key.endswith(end)] for end in ("lora_alpha", ".r"))
+    if alphas and alphas != ranks:
+        raise InputError(f"adapter {Path(file).name} has alpha {alphas[0]} and rank {ranks}: save it with alpha = rank")
     for key in (key for key in tensors if key.endswith(DOWN)):
         name = key.removeprefix(PART).removesuffix(DOWN)
         down, up = tensors[key].float(), tensors.get(key.removesuffix(DOWN) + UP, torch.empty(0)).float()

@@ -118,6 +118,15 @@ class Model:
             return f"{self.source.repo}@{self.source.commit}"
         return folder_digest(self.source.folder, "*/*.safetensors")
 
+    @property
+    def settings(self) -> list[str]:
+        """Fingerprints of what a local pipeline's parts are told: scheduler, tokenizers, configurations.
+
+        One on the hub has none of its own: the commit says it.
+        """
+        folder = self.source.folder
+        return [folder_digest(folder, files) for files in ("model_index.json", "*/*.json")] if folder else []
+
 
 TABLE = DATA / "models.yaml"
 CHECKOUT = "set PAINTERS_HOME to a checkout of the repository, which holds them"
@@ -134,7 +143,9 @@ def model_table() -> dict[str, dict]:
 
 def find_row(name: str) -> dict:
     """The row of a name, or one made up for a repository or a folder; `InputError` for anything else."""
-    folder, (base, _, revision) = Path(name).expanduser(), str(name).partition("@")
+    if not isinstance(name, str):
+        raise InputError(f"model {name!r} is no name: give one of data/models.yaml, owner/name, or a folder as text")
+    folder, (base, _, revision) = Path(name).expanduser(), name.partition("@")
     pipeline = (folder / "model_index.json").is_file()
     table = {} if pipeline and not TABLE.exists() else model_table()
     if name in table:

@@ -59,11 +59,7 @@ def paint(
     """
     check_readable(pipe, prompts)
     check_call(pipe, call)
-    if not seeds:
-        raise InputError("no seeds: give at least one, as in [0]")
-    for seed in seeds:
-        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-            raise InputError(f"seed {seed!r} is not a whole number from 0 upwards")
+    seeds = check_seeds(seeds)
     require_positive("batch", batch)
     jobs = [(prompt, seed) for prompt in prompts for seed in seeds]
     pictures = []
@@ -83,8 +79,23 @@ def paint(
     return pictures
 
 
+def check_seeds(seeds: Sequence[int]) -> list[int]:
+    """The seeds, if they are a list of whole numbers from 0 upwards, each once; `InputError` otherwise."""
+    if isinstance(seeds, str) or not isinstance(seeds, Sequence) or not seeds:
+        raise InputError(f"seeds is {seeds!r}: give a list of one at least, as in [0]")
+    for seed in seeds:
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise InputError(f"seed {seed!r} is not a whole number from 0 upwards")
+    if len(set(seeds)) < len(seeds):
+        raise InputError(f"seeds {list(seeds)} name one twice: its pictures would be counted twice")
+    return list(seeds)
+
+
 def check_call(pipe: DiffusionPipeline, call: Mapping[str, Any]) -> None:
-    """Refuse settings that a pipeline does not know, with those that it does."""
+    """Refuse settings that a pipeline does not know, with those that it does, and numbers that are none."""
+    for key in ("num_inference_steps", "height", "width"):
+        if call.get(key) is not None:
+            require_positive(key, call[key])
     known = inspect.signature(type(pipe).__call__).parameters
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
         return

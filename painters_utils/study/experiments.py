@@ -23,6 +23,7 @@ from .variants import (
     in_article,
     matched_variants,
     on_stack,
+    require_stack,
     single_skips,
     sweep_variants,
 )
@@ -82,8 +83,7 @@ def in_presets(
     for preset in presets:
         if preset not in PRESETS:
             raise unknown("preset", preset, PRESETS)
-    if stack is not None and stack not in model.depths:
-        raise unknown(f"stack of {model.name}", stack, model.depths)
+    require_stack(model, stack)
     if band is not None:
         if stack is None and len(model.depths) > 1:
             raise InputError(f"band {band} without its stack: name one of {', '.join(model.depths)}")

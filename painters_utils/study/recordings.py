@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from painters_utils.engine.measures import MEASURES
 from painters_utils.engine.recorder import record_activations
 from painters_utils.engine.recording import AVERAGES, Recording
-from painters_utils.files import folder_digest, write_whole
+from painters_utils.files import file_digest, folder_digest, write_whole
 from painters_utils.models.loading import load_pipeline
 from painters_utils.models.model import Model
 from painters_utils.models.painting import paint
@@ -36,8 +37,8 @@ def load_or_record(model: Model, prompts: Sequence[str] | None, out: str | Path)
     paths = {measure: folder / f"{measure.replace(' ', '-')}.npz" for measure in MEASURES}
     how = model.loading
     about = {
-        "weights": model.weights, "call": dict(model.call), "prompts": prompts, "seeds": SEEDS, "dtype": how.dtype,
-        "quantize": how.quantize, "code": code_digests(model),
+        "weights": model.weights, "settings": model.settings, "call": dict(model.call), "prompts": prompts,
+        "seeds": SEEDS, "dtype": how.dtype, "quantize": how.quantize, "code": code_digests(),
     }  # fmt: skip
     try:
         if json.loads((folder / "about.json").read_text()) == about:
@@ -54,16 +55,22 @@ def load_or_record(model: Model, prompts: Sequence[str] | None, out: str | Path)
     return recordings
 
 
-def code_digests(model: Model) -> list[str]:
-    """Digests of the code that pictures and recordings of a model depend on."""
-    folders = ["painters_utils/engine", "painters_utils/models", *([] if model.mini else ["originals"])]
-    return [folder_digest(CODE / folder, "*.py") for folder in folders]
+def code_digests() -> list[str]:
+    """What pictures and recordings depend on beside the model: digests of our code, and the libraries' versions."""
+    folders = ("painters_utils/engine", "painters_utils/models", "originals")
+    return [*(folder_digest(CODE / folder, "*.py") for folder in folders), *map(version, ("torch", "diffusers"))]
 
 
 def looks_digests() -> list[str]:
     """Digests of what scores depend on beside the pictures and the weights of who looks at them."""
     places = {CODE / "painters_utils/measure": "*.py", CODE / "miniworld": "*.py", DATA / "sprites": "*.webp"}
-    return [folder_digest(folder, pattern) for folder, pattern in places.items()]
+    own = [file_digest(CODE / "painters_utils/study" / name) for name in ("studio.py", "scores.py", "velocity.py")]
+    return [*(folder_digest(folder, pattern) for folder, pattern in places.items()), *own]
+
+
+def recorded_prompts(prompts: Sequence[str]) -> list[str]:
+    """The prompt of each recorded picture, in the order of a recording's `per_picture`."""
+    return [prompt for _ in SEEDS for prompt in prompts]
 
 
 def record(model: Model, prompts: Sequence[str]) -> dict[str, Recording]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from miniworld.grammar import parse
 from originals.words import check_prompts
 from painters_utils.errors import InputError, unknown
 from painters_utils.models.model import Model
@@ -25,7 +26,7 @@ def read_config() -> dict[str, Any]:
 def shown_prompts(model: Model, prompts: Sequence[str] | None = None) -> list[str]:
     """The prompts given, each once; else those that config.yaml has for minis or, under `others`, for any other model.
 
-    `InputError` unless they are a non-empty list of texts that are not empty.
+    `InputError` unless they are a non-empty list of texts that are not empty; of a mini, of its grammar.
     """
     if prompts is None:
         config = read_config()
@@ -33,6 +34,8 @@ def shown_prompts(model: Model, prompts: Sequence[str] | None = None) -> list[st
     if isinstance(prompts, str) or not isinstance(prompts, Sequence) or not prompts:
         raise InputError(f"prompts is {prompts!r}: give a list of texts, or None for those of config.yaml")
     check_prompts(prompts)
+    for prompt in prompts if model.mini else ():
+        parse(prompt)  # or the checker could not say whether it was painted
     return list(dict.fromkeys(prompts))
 
 

@@ -25,7 +25,7 @@ from painters_utils.measure.pictures import change, frequencies_kept
 from painters_utils.measure.world import CheckerScorer, suite_prompts
 from painters_utils.models.loading import load_pipeline
 from painters_utils.models.model import Model
-from painters_utils.models.painting import Picture, check_readable, paint, remember_texts
+from painters_utils.models.painting import Picture, check_readable, check_seeds, paint, remember_texts
 from painters_utils.paths import ROOT
 
 from .recordings import code_digests, load_or_record, looks_digests, matched_bands_of
@@ -52,7 +52,7 @@ class Studio:
         out: str | Path = "results/lab", suite: int = 0, judges: Mapping[str, str | None] | None = None,
         pipe: DiffusionPipeline | None = None,
     ) -> None:  # fmt: skip
-        self.model, self.seeds, self.out = model, list(seeds), out
+        self.model, self.seeds, self.out = model, check_seeds(seeds), out
         self.shown = shown_prompts(model, prompts)
         self.prompts = list(dict.fromkeys([*self.shown, *(suite_prompts(suite) if model.mini else [])]))
         self.store = Store(ROOT / out / "painted")
@@ -221,9 +221,10 @@ class Studio:
         """Everything that pictures depend on, beside the variant."""
         how = self.model.loading
         return {
-            "weights": self.model.weights, "call": dict(self.model.call), "prompts": self.prompts, "seeds": self.seeds,
+            "weights": self.model.weights, "settings": self.model.settings, "call": dict(self.model.call),
+            "prompts": self.prompts, "seeds": self.seeds,
             "dtype": how.dtype, "quantize": how.quantize,
-            "code": code_digests(self.model),
+            "code": code_digests(),
         }  # fmt: skip
 
     @cached_property

@@ -163,6 +163,7 @@ def edge_variants(
     For the article's claim 2, that the layers before a group translate into its space. What its author removed at the
     ends stands before.
     """
+    require_stack(model, stack)
     own = "article" in presets and in_article(model)
     variants = article_variants(model, ["remove_first", "remove_last"]) if own else []
     for name, depth in model.depths.items() if "matched" in presets else ():
@@ -176,6 +177,12 @@ def edge_variants(
                 about = {"preset": "matched", "place": f"{where} {place}"}
                 variants.append(custom_variant(name, depth, "skip", f" ({where} {place})", about, band=cut))
     return on_stack(variants, stack)
+
+
+def require_stack(model: Model, stack: str | None) -> None:
+    """`InputError` for a stack that the model has not; None means all of them."""
+    if stack is not None and stack not in model.depths:
+        raise unknown(f"stack of {model.name}", stack, model.depths)
 
 
 def on_stack(variants: Sequence[Variant], stack: str | None) -> list[Variant]:
@@ -230,6 +237,7 @@ def control_variants(
     the article's three families); and skipped early, in the middle or late only, each time in a third of the steps
     (rounded down).
     """
+    require_stack(model, stack)
     apart = [name for name in model.depths if "single" not in name] if apart is None else apart
     variants, steps = [], model.steps
     for name, places in bands.items():

@@ -120,7 +120,7 @@ class VelocityError:
             with self.studio.order(variant):
                 return pd.DataFrame({"error": np.concatenate([way.error(self.step) for way in self.ways])})
 
-        about = f"velocity error of {len(self.prompts)} prompts at step {self.step}"
+        about = f"velocity error at step {self.step}, for the prompts: {'; '.join(self.prompts)}"
         return self.studio._kept(about, variant, compute)["error"].to_numpy()
 
     def mean(self, variant: Variant) -> Interval:

@@ -6,6 +6,7 @@ from conftest import Toy, flux_is_slow
 
 from painters_utils.engine.blocks import stream_of
 from painters_utils.engine.rearrange import layer_order
+from painters_utils.engine.recorder import record_activations
 from painters_utils.engine.stacks import find_stacks
 from painters_utils.errors import InputError
 
@@ -129,9 +130,23 @@ def test_some_steps_only_nests_and_survives_an_error(flux: Toy) -> None:
     assert torch.equal(flux.output(), usual)
 
 
+def test_nothing_can_be_opened_inside_an_order_of_some_steps_only(flux: Toy) -> None:
+    order = {"transformer_blocks": list(range(1, 19))}
+    usual = flux.output()
+    with layer_order(flux.transformer, order, steps=[0, 0], of=2):
+        for inside in (lambda: layer_order(flux.transformer, order), lambda: record_activations(flux.transformer)):
+            with pytest.raises(InputError, match="order of some steps only is open"), inside():
+                pytest.fail("it would have been laid over at every pass")
+        with layer_order(flux.transformer, {"single_transformer_blocks": list(range(38))}):
+            assert not torch.equal(flux.output(), usual), "another stack is free"
+    assert torch.equal(flux.output(), usual) and not flux.transformer._forward_pre_hooks
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"means": {}}, "means is {}: give what `record_means` yields"),
+        ({"scales": {"transformer_blocks": [0.5]}}, "name no layer: write {stack: {layer: scale}}"),
         ({"combine": "max"}, "combine 'max' .* mean or sum"),
         ({"affected": "images"}, "affected 'images' .* both, image or text"),
         ({"steps": [0, 1]}, "of None .* above 0"),

@@ -1,6 +1,7 @@
 """The stacks of the three architectures, and putting other blocks in their place."""
 
 from copy import deepcopy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -61,6 +62,14 @@ def test_an_unknown_stack_is_answered_with_the_nearest(flux: Toy) -> None:
 def test_a_model_without_stacks_is_refused() -> None:
     with pytest.raises(InputError, match="Linear has no list of blocks"):
         find_stacks(nn.Linear(1, 1))
+
+
+def test_a_model_without_any_attention_has_its_lists_for_stacks() -> None:
+    model = nn.Module()
+    model.layers = nn.ModuleList(nn.Linear(2, 2) for _ in range(3))
+    assert list(find_stacks(model)) == ["layers"]
+    with pytest.raises(InputError, match="holds no blocks itself: give its transformer"):
+        find_stacks(SimpleNamespace(transformer=model))  # type: ignore[arg-type]  # a pipeline
 
 
 def test_lists_of_unlike_or_no_blocks_are_no_stacks() -> None:

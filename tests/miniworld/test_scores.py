@@ -60,6 +60,13 @@ def test_wishes_and_things_are_paired_for_the_best():
     assert check_facts(wish, Scene((DOG, green))).strict
 
 
+def test_what_was_not_asked_for_decides_no_pair():
+    hatted, plain = Thing("dog", "red", 0.3, 0.5, 0.4, "blue"), Thing("dog", None, 0.7, 0.5, 0.4)
+    found = check_facts("a dog wearing a blue hat and a red dog on a white background", Scene((hatted, plain), "white"))
+    wrong = [fact for fact, right in found.facts if not right]
+    assert wrong == ["colour"], "the hat and its colour are there; paired otherwise, two facts would be missing"
+
+
 def test_a_count_is_exact_where_it_is_asked_for_and_else_a_minimum():
     apples = tuple(Thing("apple", "red", x, 0.5, 0.3) for x in (0.2, 0.5, 0.8))
     assert check_facts("three red apples on a white background", Scene(apples)).strict

@@ -1,9 +1,12 @@
 """An adapter is added to the weights and taken off again; one of another model is refused before anything changes."""
 
+import json
+from contextlib import nullcontext
+
 import pytest
 import torch
 from conftest import toy_sd3
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from painters_utils.errors import InputError
 from painters_utils.models.adapter import adapter
@@ -71,5 +74,18 @@ def test_what_is_no_adapter_is_refused(tmp_path):
     with pytest.raises(InputError, match="no adapter can be read"), adapter(transformer, path):
         pass
     save_file({"weight": torch.ones(2)}, path)
+    with pytest.raises(InputError, match="holds weight as well"), adapter(transformer, path):
+        pass
+    save_file({}, path)
     with pytest.raises(InputError, match="holds no LoRA adapter"), adapter(transformer, path):
         pass
+
+
+@pytest.mark.parametrize(("alpha", "fits"), [(2, True), (1, False)])
+def test_an_alpha_that_is_not_the_rank_is_refused(tmp_path, alpha, fits):
+    path, transformer = written(tmp_path / "a.safetensors"), toy_sd3().transformer
+    about = json.dumps({"transformer.lora_alpha": alpha, "transformer.r": 2})
+    save_file(load_file(path), path, {"lora_adapter_metadata": about})
+    with nullcontext() if fits else pytest.raises(InputError, match="alpha 1 and rank"):
+        with adapter(transformer, path):
+            pass

@@ -102,7 +102,7 @@ def test_words_are_checked_before_a_model_is_loaded(tmp_path):
         check_prompts(["a zebra"], *read_tokenizer(tmp_path))
 
 
-@pytest.mark.parametrize("seeds", [[], [-1], [True], ["0"], [0.5]])
+@pytest.mark.parametrize("seeds", [[], [-1], [True], ["0"], [0.5], 3, [0, 0]])
 def test_bad_seeds_are_refused(pipe, seeds):
     with pytest.raises(InputError, match="seed"):
         paint(pipe, PROMPTS, seeds, **CALL)

@@ -124,14 +124,15 @@ def copied(tmp_path_factory) -> Path:
     [
         ("painters_utils/show/charts.py", False, False),
         ("painters_utils/study/experiments.py", False, False),
-        ("painters_utils/study/scores.py", False, False),  # scales what is kept, after it was kept
+        ("painters_utils/study/scores.py", False, True),
+        ("painters_utils/study/studio.py", False, True),
         ("miniworld/training/mini.py", False, False),
         ("painters_utils/engine/rearrange.py", True, True),
         ("painters_utils/models/painting.py", True, True),
         ("painters_utils/measure/pictures.py", False, True),
         ("miniworld/scores.py", False, True),
         ("data/sprites/apple.webp", False, True),
-        ("originals/judges.py", False, False),  # of other models alone
+        ("originals/skeleton.py", True, True),
     ],
 )
 def test_a_change_of_code_makes_anew_what_depends_on_it(folder, copied, monkeypatch, changed, paints, looks):
@@ -152,6 +153,18 @@ def test_a_change_of_code_makes_anew_what_depends_on_it(folder, copied, monkeypa
         path.write_bytes(content)
     assert [a != b for a, b in zip(before, after, strict=True)] == [paints, looks]
     assert keys() == before
+
+
+def test_a_change_of_the_pipelines_configuration_paints_anew(tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(Model.named("sd3-mini").folder, folder)
+    model = Model.named(str(folder))
+    before, path = model.settings, folder / "scheduler/scheduler_config.json"
+    path.write_text(path.read_text().replace('"shift": 1.0', '"shift": 8.0'))
+    assert model.settings != before
+    before = model.settings
+    (folder / "scores.json").write_text("{}")
+    assert model.settings == before, "a new score paints nothing"
 
 
 @pytest.mark.slow

@@ -324,9 +324,12 @@ def test_what_ran_is_measured_and_refutes_a_claim_of_which_more_did_not_run(neve
 
 def test_a_study_has_the_evidence_of_each_model_in_its_folder():
     models = [Model.named("sd3-mini"), Model.named("flux-mini")]
-    study = evidence_of(models, {model.name: [f"a {c} dog"] for model, c in zip(models, ("red", "blue"), strict=True)},
+    study = evidence_of(models, {model.name: [f"a {c} dog on a white background"] for model, c in zip(models, ("red", "blue"), strict=True)},
                         [0], "results/never", notebooks=["05_skip"])  # fmt: skip
-    assert [one.studio.shown for one in study.values()] == [["a red dog"], ["a blue dog"]]
+    assert [one.studio.shown for one in study.values()] == [
+        ["a red dog on a white background"],
+        ["a blue dog on a white background"],
+    ]
     assert [str(one.studio.out) for one in study.values()] == ["results/never/sd3-mini", "results/never/flux-mini"]
     assert {one.family for one in study.values()} == {"sd3", "flux"}
     assert all(one.studio.shown == PROMPT for one in evidence_of(models, PROMPT, [0], "results/never").values())

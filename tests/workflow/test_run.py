@@ -46,6 +46,8 @@ def test_bad_settings_end_the_run_before_it_starts(arguments, bad, remedy, monke
     [
         ({"prompts": ["a zebra on a white background"]}, "words that a mini does not know: 'zebra'"),
         ({"prompts": "a dog"}, "prompts is 'a dog': .* list"),
+        ({"prompts": ["a red dog", "a blue cat"]}, "outside the minis' grammar"),
+        ({"prompts": ["a red dog on a white background"]}, "would paint one prompt alone"),
         ({"prompts": []}, r"prompts .* \[\]"),
         ({"notebooks": ["05_skp"]}, "unknown notebook '05_skp': choose one of 05_skip"),
         ({"notebooks": ["15_findings"]}, "unknown notebook '15_findings'"),
@@ -202,5 +204,5 @@ def test_a_mini_named_by_its_folder_is_told_apart_before_anything_runs(tmp_path)
     folder = shutil.copytree(ROOT / "data/models/sd3-mini", tmp_path / "fine")
     with pytest.raises(InputError, match="is a mini, which reads few words: give it a row with `mini: true`"):
         load_study("smoke", tmp_path / "out", models=[str(folder)])
-    others = {"prompts": ["a green balloon on a gray background"]}
+    others = {"prompts": ["a green balloon on a gray background", "a red bridge on a blue background"]}
     assert load_study("smoke", tmp_path / "out", models=[str(folder)], others=others).models[0].source.folder == folder

@@ -15,6 +15,7 @@ from painters_utils.engine.strategies import TITLES
 from painters_utils.errors import InputError, unknown
 from painters_utils.measure.intervals import (
     Interval,
+    drawn_means,
     how_much,
     in_digits,
     interval,
@@ -25,7 +26,7 @@ from painters_utils.measure.intervals import (
 from painters_utils.models.model import Model
 from painters_utils.study.experiments import Experiment, experiment, in_presets
 from painters_utils.study.numbers import read_search
-from painters_utils.study.recordings import SEEDS, similarity_by_stack, streams_by_stack
+from painters_utils.study.recordings import recorded_prompts, similarity_by_stack, streams_by_stack
 from painters_utils.study.scores import NAMES
 from painters_utils.study.studio import Studio
 from painters_utils.study.variants import Variant, article_variants, single_skips
@@ -128,7 +129,11 @@ class Evidence:
         """Of each stack: how stable as many bands are as clustering finds."""
         recording = self.studio.recordings["cosine"]
         return [
-            stability(recording.per_picture(stream, stack=stack), max(len(self.clustered[stack].bands), 2))
+            stability(
+                recording.per_picture(stream, stack=stack),
+                max(len(self.clustered[stack].bands), 2),
+                prompts=recorded_prompts(self.studio.shown),
+            )
             for stack, stream in streams_by_stack(recording).items()
         ]
 
@@ -260,8 +265,8 @@ def measured(what: str, found: Interval, side: str, threshold: float, difference
 def band_similarity(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
     """Linear CKA of two layers of a matched band."""
     values = evidence.similarity_draws("linear CKA", inside_bands=True)
-    prompts = [prompt for _ in SEEDS for prompt in evidence.studio.shown]
-    return measured("linear CKA inside bands", interval(values, prompts), test["is"], test["than"])
+    found = interval(values, recorded_prompts(evidence.studio.shown))
+    return measured("linear CKA inside bands", found, test["is"], test["than"])
 
 
 def middle_apart(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
@@ -278,8 +283,7 @@ def middle_apart(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence
             layers.append(depth)
     if not values:
         return unmeasured("how alike middle layers are: no stack is deep enough")
-    prompts = [prompt for _ in SEEDS for prompt in evidence.studio.shown]
-    found = interval(np.average(values, axis=0, weights=layers), prompts)
+    found = interval(np.average(values, axis=0, weights=layers), recorded_prompts(evidence.studio.shown))
     return measured("linear CKA of two middle layers less that of an end and one as far away", found, test["is"],
                     test["than"], difference=True)  # fmt: skip
 
@@ -317,10 +321,12 @@ def ranking(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) ->
 
 def weaker_similarity(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
     """Mean cosine of two layers, less that of the other model where it is smallest."""
-    draw, resampled = np.random.default_rng(0), {}
-    for one in study.values():
-        values = one.similarity_draws("cosine", inside_bands=False)
-        resampled[one.model.key] = np.array([draw.choice(values, len(values)).mean() for _ in range(1000)])
+    resampled = {
+        one.model.key: drawn_means(
+            one.similarity_draws("cosine", inside_bands=False), recorded_prompts(one.studio.shown)
+        )
+        for one in study.values()
+    }
     own = resampled.pop(evidence.model.key)
     if not resampled:
         return unmeasured("similarity beside the other models': none was studied", OPEN)
