@@ -10,7 +10,7 @@ from diffusers import DiffusionPipeline
 
 from miniworld.checker import WEIGHTS, look, read
 from miniworld.denoising import denoising_loss, held_out
-from miniworld.grammar import imagine
+from miniworld.grammar import imagine, parse
 from miniworld.pictures import correlation
 from miniworld.render import render
 from miniworld.scenes import Scene
@@ -61,6 +61,12 @@ class CheckerScorer:
     def lacks(self, score: str) -> str:
         """Why it does not give a score; "" if it does."""
         return "" if score in (*self.names, "duplicates", "distance") else "minis are scored by the checker"
+
+
+def require_grammar(prompts: Sequence[str]) -> None:
+    """`InputError` for a prompt of which the checker could not say whether it was painted."""
+    for prompt in prompts:
+        parse(prompt)
 
 
 def suite_prompts(each: int) -> list[str]:

@@ -5,9 +5,9 @@ from typing import Any
 
 import yaml
 
-from miniworld.grammar import parse
 from originals.words import check_prompts
 from painters_utils.errors import InputError, unknown
+from painters_utils.measure.world import require_grammar
 from painters_utils.models.model import Model
 from painters_utils.paths import CONFIG, DATA
 
@@ -34,8 +34,8 @@ def shown_prompts(model: Model, prompts: Sequence[str] | None = None) -> list[st
     if isinstance(prompts, str) or not isinstance(prompts, Sequence) or not prompts:
         raise InputError(f"prompts is {prompts!r}: give a list of texts, or None for those of config.yaml")
     check_prompts(prompts)
-    for prompt in prompts if model.mini else ():
-        parse(prompt)  # or the checker could not say whether it was painted
+    if model.mini:
+        require_grammar(prompts)
     return list(dict.fromkeys(prompts))
 
 

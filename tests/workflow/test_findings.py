@@ -324,12 +324,10 @@ def test_what_ran_is_measured_and_refutes_a_claim_of_which_more_did_not_run(neve
 
 def test_a_study_has_the_evidence_of_each_model_in_its_folder():
     models = [Model.named("sd3-mini"), Model.named("flux-mini")]
-    study = evidence_of(models, {model.name: [f"a {c} dog on a white background"] for model, c in zip(models, ("red", "blue"), strict=True)},
-                        [0], "results/never", notebooks=["05_skip"])  # fmt: skip
-    assert [one.studio.shown for one in study.values()] == [
-        ["a red dog on a white background"],
-        ["a blue dog on a white background"],
-    ]
+    prompts = ["a red dog on a white background"], ["a blue dog on a white background"]
+    own = {model.name: some for model, some in zip(models, prompts, strict=True)}
+    study = evidence_of(models, own, [0], "results/never", notebooks=["05_skip"])
+    assert [one.studio.shown for one in study.values()] == list(prompts)
     assert [str(one.studio.out) for one in study.values()] == ["results/never/sd3-mini", "results/never/flux-mini"]
     assert {one.family for one in study.values()} == {"sd3", "flux"}
     assert all(one.studio.shown == PROMPT for one in evidence_of(models, PROMPT, [0], "results/never").values())
