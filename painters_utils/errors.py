@@ -1,6 +1,6 @@
 """One error for bad input: it says what was wrong and what to do."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -19,3 +19,15 @@ def require_positive(name: str, value: object) -> None:
     """Refuse anything but a whole number above zero."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InputError(f"{name} is {value!r}: give a whole number above 0")
+
+
+def check_seeds(seeds: Sequence[int]) -> list[int]:
+    """The seeds, if they are a list of whole numbers from 0 upwards, each once; `InputError` otherwise."""
+    if isinstance(seeds, str) or not isinstance(seeds, Sequence) or not seeds:
+        raise InputError(f"seeds is {seeds!r}: give a list of one at least, as in [0]")
+    for seed in seeds:
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise InputError(f"seed {seed!r} is not a whole number from 0 upwards")
+    if len(set(seeds)) < len(seeds):
+        raise InputError(f"seeds {list(seeds)} name one twice: its pictures would be counted twice")
+    return list(seeds)

@@ -11,12 +11,13 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
+from miniworld.grammar import parse
 from originals.words import check_prompts, read_tokenizer, reads_words
-from painters_utils.errors import InputError, unknown
+from painters_utils.errors import InputError, check_seeds, unknown
 from painters_utils.models.model import Model
 from painters_utils.paths import DATA, ROOT
 from painters_utils.study.experiments import EXPERIMENTS
-from painters_utils.study.settings import others_prompts, read_config, shown_prompts
+from painters_utils.study.settings import others_prompts, read_config
 from painters_utils.study.variants import Variant, matched_bands
 
 from .checks import check_weights, require_own, require_writable
@@ -144,11 +145,14 @@ def load_study(profile: str = "default", out: str | Path | None = None, **change
     to where they are committed. `InputError` for what is unknown, out of bounds or damaged, and for a folder that
     cannot be written or holds other things.
     """
-    config = read_config()
-    profiles = config.pop("profiles")
+    config = require_mapping("config.yaml", read_config())
+    profiles = require_mapping("profiles", config.pop("profiles", None))
     if profile not in profiles:
         raise unknown("profile", profile, profiles)
-    for over in (profiles[profile], {key: value for key, value in changes.items() if value is not None}):
+    for over in (
+        require_mapping(f"profile {profile}", profiles[profile]),
+        {key: value for key, value in changes.items() if value is not None},
+    ):
         groups = {key: config[key] | value for key, value in over.items()
                   if isinstance(value, Mapping) and isinstance(config.get(key), Mapping)}  # fmt: skip
         config |= {**over, **groups}  # a part of a group may be given alone
@@ -163,7 +167,7 @@ def load_study(profile: str = "default", out: str | Path | None = None, **change
     page, figures = (REPORT, ROOT / "figures") if committed else (out / "report", out / "figures")
     if out != usual:
         require_own(out, SETTINGS)
-    models = [Model.named(name, **settings.loading.model_dump()) for name in settings.models]
+    models = [Model.named(name, **settings.loading.model_dump()) for name in dict.fromkeys(settings.models)]
     models = [model.changed(settings.steps if model.mini else settings.others.steps) for model in models]
     per_model, closing = choose_notebooks(settings.notebooks, settings.options)
     study = Study(profile, settings, models, per_model, closing, out, page / "index.html", figures)
@@ -174,9 +178,19 @@ def load_study(profile: str = "default", out: str | Path | None = None, **change
     return study
 
 
+def require_mapping(name: str, found: Any) -> dict[str, Any]:
+    """A part of config.yaml that holds names and values; nothing at all counts as none of them."""
+    if not isinstance(found, dict | None):
+        raise InputError(f"{name} is {found!r}: write names and their values, as the committed config.yaml does")
+    return found or {}
+
+
 def explain(error: ValidationError) -> InputError:
-    """The first thing that is wrong with the settings, in one line: the bad value, then the remedy."""
-    first = error.errors()[0]
+    """What is wrong with the settings, in one line: the bad value, then the remedy.
+
+    Of several things a name that nobody knows is told first: it may be what another misses.
+    """
+    first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     *group, key = first["loc"]
     name, says = " ".join(map(str, first["loc"])), first["msg"].replace("Input should be", "it should be")
     if first["type"] == "extra_forbidden":
@@ -189,7 +203,9 @@ def explain(error: ValidationError) -> InputError:
 
 def check_options(study: Study) -> None:
     """`InputError` for options of a notebook from which no variants can be built."""
-    for notebook in study.settings.options:
+    for notebook, options in study.settings.options.items():
+        if "seeds" in options:
+            check_seeds(options["seeds"])
         for model in study.models if notebook in study.notebooks else ():
             try:
                 study.variants_of(model, notebook)
@@ -209,7 +225,8 @@ def check_words(study: Study) -> None:
         prompts = study.prompts_of(model)
         if model.mini:
             check_prompts(prompts, *read_tokenizer(model.folder))
-            shown_prompts(model, prompts)
+            for prompt in prompts:
+                parse(prompt)
         elif (folder := model.source.folder) and reads_words(folder) and not isinstance(own, list):
             raise InputError(
                 f"{model.name} is a mini, which reads few words: give it a row with `mini: true` in data/models.yaml "

@@ -4,6 +4,7 @@ Unlike papermill's own, an unknown parameter is an error, and an unfinished note
 """
 
 import argparse
+import builtins
 import json
 import os
 import sys
@@ -73,7 +74,11 @@ def read_parameters(texts: Sequence[str]) -> dict[str, Any]:
         try:
             found[name] = json.loads(value)
         except ValueError:
-            found[name] = yaml.safe_load(value)
+            try:
+                found[name] = yaml.safe_load(value)
+            except yaml.YAMLError as error:
+                said = " ".join(str(error).split())
+                raise InputError(f"parameter {name} is {value!r}, which is no YAML ({said})") from error
     return found
 
 
@@ -100,7 +105,8 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(f"error: {args.notebook} could not be kept: {error}")
     except PapermillExecutionError as error:
         # Bad input found inside a notebook is as short an error as any other; for the rest the cell is shown.
-        short = error.ename in ("InputError", "KeyboardInterrupt", "OSError")
+        kind = getattr(builtins, error.ename, object)
+        short = error.ename == "InputError" or issubclass(kind, (KeyboardInterrupt, OSError))
         sys.exit(f"error: {error.evalue}" if short else f"error: {args.notebook} failed: {error}")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from miniworld.checker import WEIGHTS
-from painters_utils.errors import InputError
+from painters_utils.errors import InputError, require_positive
 from painters_utils.files import file_digest, write_whole
 from painters_utils.models.model import Model
 from painters_utils.paths import DATA
@@ -37,6 +37,8 @@ def command(
     given = vars(parser.parse_args(arguments))
     for name in given.pop("models"):
         try:
+            for option, number in given.items():
+                require_positive(option, number)
             found = search(name, **given)
             for stage in [found] if isinstance(found, Mapping) else found:
                 with write_whole(DATA / folder / f"{name}.json") as unfinished:

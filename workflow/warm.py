@@ -35,7 +35,11 @@ def start_program(module: str, *arguments: str) -> None:
         socket.send_fds(line, [json.dumps(wish).encode() + b"\n"], [0, 1, 2])
         while os.getppid() == parent:
             if select.select([line], [], [], 1)[0]:
-                sys.exit((line.recv(1) or bytes([128 + signal.SIGKILL]))[0])  # nothing is said by what was killed
+                try:
+                    said = line.recv(1)
+                except ConnectionResetError:
+                    said = b""
+                sys.exit((said or bytes([128 + signal.SIGKILL]))[0])  # nothing is said by what was killed
     sys.exit(1)
 
 
@@ -61,6 +65,7 @@ def warm() -> Iterator[None]:
             process = subprocess.Popen(
                 [sys.executable, "-m", "workflow.warm", "--serve", str(door.fileno()), str(os.getpid())],
                 pass_fds=[door.fileno()], env=os.environ | {"OMP_NUM_THREADS": "1"},
+                start_new_session=True,  # Ctrl-C is for who has started it
             )  # fmt: skip
         before = {name: os.environ.get(name) for name in (FOLDER, "JUPYTER_PATH")}
         os.environ |= {FOLDER: folder, "JUPYTER_PATH": os.pathsep.join(filter(None, (folder, before["JUPYTER_PATH"])))}

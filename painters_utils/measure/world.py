@@ -64,7 +64,7 @@ class CheckerScorer:
 
 
 def require_grammar(prompts: Sequence[str]) -> None:
-    """`InputError` for a prompt of which the checker could not say whether it was painted."""
+    """`InputError` for a prompt of which the checker could not say whether it was painted: outside its grammar."""
     for prompt in prompts:
         parse(prompt)
 

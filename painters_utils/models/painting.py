@@ -14,7 +14,7 @@ from originals.machine import too_large
 from originals.skeleton import pipeline_kwargs
 from originals.words import check_prompts
 from painters_utils.engine.noise import noise_generator
-from painters_utils.errors import InputError, require_positive, unknown
+from painters_utils.errors import InputError, check_seeds, require_positive, unknown
 
 
 def remember_texts(pipe: DiffusionPipeline) -> DiffusionPipeline:
@@ -77,18 +77,6 @@ def paint(
             pictures += [_picture(*job, image) for job, image in zip(part, images, strict=True)]
             progress.update(len(part))
     return pictures
-
-
-def check_seeds(seeds: Sequence[int]) -> list[int]:
-    """The seeds, if they are a list of whole numbers from 0 upwards, each once; `InputError` otherwise."""
-    if isinstance(seeds, str) or not isinstance(seeds, Sequence) or not seeds:
-        raise InputError(f"seeds is {seeds!r}: give a list of one at least, as in [0]")
-    for seed in seeds:
-        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-            raise InputError(f"seed {seed!r} is not a whole number from 0 upwards")
-    if len(set(seeds)) < len(seeds):
-        raise InputError(f"seeds {list(seeds)} name one twice: its pictures would be counted twice")
-    return list(seeds)
 
 
 def check_call(pipe: DiffusionPipeline, call: Mapping[str, Any]) -> None:

@@ -7,7 +7,6 @@ import yaml
 
 from originals.words import check_prompts
 from painters_utils.errors import InputError, unknown
-from painters_utils.measure.world import require_grammar
 from painters_utils.models.model import Model
 from painters_utils.paths import CONFIG, DATA
 
@@ -35,6 +34,8 @@ def shown_prompts(model: Model, prompts: Sequence[str] | None = None) -> list[st
         raise InputError(f"prompts is {prompts!r}: give a list of texts, or None for those of config.yaml")
     check_prompts(prompts)
     if model.mini:
+        from painters_utils.measure.world import require_grammar  # loads torch
+
         require_grammar(prompts)
     return list(dict.fromkeys(prompts))
 

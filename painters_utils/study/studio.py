@@ -20,12 +20,12 @@ from tqdm.auto import tqdm
 from painters_utils.engine.rearrange import layer_order, without_text
 from painters_utils.engine.recording import Recording
 from painters_utils.engine.stacks import find_stacks
-from painters_utils.errors import InputError
+from painters_utils.errors import InputError, check_seeds
 from painters_utils.measure.pictures import change, frequencies_kept
 from painters_utils.measure.world import CheckerScorer, suite_prompts
 from painters_utils.models.loading import load_pipeline
 from painters_utils.models.model import Model
-from painters_utils.models.painting import Picture, check_readable, check_seeds, paint, remember_texts
+from painters_utils.models.painting import Picture, check_readable, paint, remember_texts
 from painters_utils.paths import ROOT
 
 from .recordings import code_digests, load_or_record, looks_digests, matched_bands_of
