@@ -56,6 +56,9 @@ def test_bad_settings_end_the_run_before_it_starts(arguments, bad, remedy, monke
         ({"options": {"13_sweep": {"strategies": ["skip", "foo"]}}}, "options of 13_sweep: .*'foo'"),
         ({"options": {"13_sweep": {"draws": "many"}}}, "options of 13_sweep: draws is 'many'"),
         ({"options": {"13_sweep": {"shares": [float("inf")]}}}, "options of 13_sweep cannot be used .*parameters cell"),
+        ({"options": {"05_skip": {"seeds": 3}}}, "seeds is 3: give a list"),
+        ({"options": {"14_controls": {"stack": "foo"}}}, "options of 14_controls: unknown stack of .* 'foo'"),
+        ({"options": {"11_edges": {"stack": "foo"}}}, "options of 11_edges: unknown stack of .* 'foo'"),
         ({"options": {"08_random_order": {"draws": 0}}}, "options of 08_random_order: draws is 0"),
         ({"prompts": [1]}, "prompts 0 is 1: .* string"),
         ({"options": {"13_swep": {}}}, "unknown notebook '13_swep': choose one of 13_sweep"),
@@ -89,6 +92,35 @@ def test_a_setting_that_config_yaml_lacks_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(settings, "CONFIG", tmp_path / "config.yaml")
     with pytest.raises(InputError, match="notebooks is missing: config.yaml"):
         load_study(out=tmp_path / "out")
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("", "unknown profile 'default'"),
+    ("- 1", r"config.yaml is \[1\]: write names and their values"),
+    ("profiles: [default]", r"profiles is \['default'\]: write names"),
+    ("profiles: {default: 3}", "profile default is 3: write names"),
+    ("profiles: {default: }\nseed: 2", "unknown setting 'seed': choose one of seeds"),
+])  # fmt: skip
+def test_a_config_yaml_of_another_shape_is_refused(text, message, tmp_path, monkeypatch):
+    (tmp_path / "config.yaml").write_text(text)
+    monkeypatch.setattr(settings, "CONFIG", tmp_path / "config.yaml")
+    with pytest.raises(InputError, match=message):
+        load_study(out=tmp_path / "out")
+
+
+def test_a_model_named_twice_is_studied_once():
+    assert [model.name for model in load_study("smoke", models=["sd3-mini", "sd3-mini"]).models] == ["sd3-mini"]
+
+
+@pytest.mark.parametrize(("given", "message"), [
+    (["seeds=[3"], "error: parameter seeds is '.3', which is no YAML"),
+    (["sees=[3]"], "error: unknown parameter of 05_skip.ipynb 'sees'"),
+])  # fmt: skip
+def test_a_bad_parameter_of_one_notebook_ends_in_one_line(given, message, tmp_path):
+    arguments = [part for one in given for part in ("-p", one)]
+    with pytest.raises(SystemExit, match=message) as stop:
+        execute.main(["05_skip", "--target", str(tmp_path / "x.ipynb"), *arguments])
+    assert "\n" not in str(stop.value)
 
 
 def test_a_study_carries_its_settings_to_the_page():

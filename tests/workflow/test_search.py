@@ -46,6 +46,7 @@ def test_a_search_that_is_stopped_leaves_the_stages_before(data, stop):
     (worth, ["flux-schnell"], "is no mini"),
     (worth, ["sd4-mini"], "unknown model"),
     (worth, ["sd3-mini", "--each", "12"], "give 1 to 11"),
+    (weaker, ["sd3-mini", "--seeds", "0"], "seeds is 0: give a whole number"),
 ])  # fmt: skip
 def test_what_cannot_be_searched_ends_in_one_line(module, given, words, data, monkeypatch):
     monkeypatch.setattr(loras, "need_peft", lambda: None)
