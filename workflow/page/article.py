@@ -3,7 +3,7 @@
 import base64
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -109,6 +109,7 @@ def templates() -> Environment:
     )  # fmt: skip
     jinja.filters |= {
         "bold": bold,
+        "once": once,
         "two": lambda number: "–" if number is None else minus(f"{number:.2f}"),
         "pct": lambda number: "–" if number is None else minus(percent(number)),
         "ends": facts.percent,
@@ -117,7 +118,7 @@ def templates() -> Environment:
         "small_share": lambda number: f"{100 * number:.2g} %",
         "three": lambda ends: minus(percent(*ends)),
         "points": points,
-        "more": lambda of: minus(how_much(of["mean"], of["low"], of["high"])),
+        "more": lambda of: minus(how_much(of["mean"], of["low"], of["high"])) if any_of(of) else "no more and no less",
         "plain": lambda of: "–" if of["mean"] is None else minus("{mean:.2f} ({low:.2f} – {high:.2f})".format_map(of)),
         "place": lambda number: round(100 * (min(max(number, -0.2), 1.2) + 0.2) / 1.4, 1),
         "upper_first": lambda words: words[:1].upper() + words[1:],
@@ -130,6 +131,11 @@ def templates() -> Environment:
 def share(of: Mapping[str, float]) -> str:
     """ "82 % (75 – 89 %)"."""
     return minus(percent(*(of[end] for end in ("mean", "low", "high"))))
+
+
+def any_of(of: Mapping[str, float]) -> bool:
+    """Whether a difference and its interval are anything but 0."""
+    return any(of[end] for end in ("mean", "low", "high"))
 
 
 def points(of: Mapping[str, float]) -> str:
@@ -181,6 +187,15 @@ def load_strips(folder: Path, numbers: Mapping) -> list[dict]:
     if chosen is not None:
         chosen["telling"] = True
     return found
+
+
+def once(strips: Sequence[Mapping]) -> list[dict]:
+    """The strips, those once that show and keep what an earlier one does: both presets may have one order."""
+    found: dict[tuple, dict] = {}
+    for strip in strips:
+        first = found.setdefault((strip["data"], strip["said"], str(strip["kept"])), {**strip, "telling": False})
+        first["telling"] |= strip["telling"]
+    return list(found.values())
 
 
 def right_share(mini: Model) -> str:

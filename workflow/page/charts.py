@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -245,7 +246,10 @@ def interval_plot(outcome: Mapping) -> Markup:
     place = "start" if limit < 20 else "end" if limit > 140 else "middle"
     start, wide = (limit, 160 - limit) if outcome["side"] == "above" else (0, limit)
     ends = f"M{at(outcome['low']):.1f} 8H{at(outcome['high']):.1f}"
-    words = label(limit, 27, f"{outcome['threshold']:g}".replace("-", "−"), place)
+    threshold = f"{outcome['threshold']:g}"
+    if re.search(r"\d %|\d points?", outcome["words"]):  # shares are told in per cent, their differences in points
+        threshold = f"{100 * outcome['threshold']:g}" + " %" * (not outcome["difference"])
+    words = label(limit, 27, threshold.replace("-", "−"), place)
     return Markup(  # hundreds of these are on the page, each beside its numbers in words
         f'<svg class="interval" aria-hidden="true" width="160" height="30"><path class="claimed" '
         f'd="M{start:.1f} 0h{wide:.1f}v16H{start:.1f}z"/><path class="limit" d="M{limit:.1f} 0v16"/>'

@@ -21,6 +21,7 @@ from painters_utils.paths import ROOT
 from painters_utils.show.figures import BLUE, GREY, ORANGE, table_html
 
 from .charts import Line, line_chart, log_axis
+from .facts import minus
 
 RESULTS = ROOT / "benchmarks/results"
 COLOURS = {"untouched": GREY, "recording": BLUE, "by hand": ORANGE}
@@ -91,7 +92,7 @@ def cost_charts(points: Sequence[Mapping]) -> list[Markup]:
         lines = []
         for line, of in some.groupby("line", sort=False):
             said = [(x, y, f"{line}, {x:g} {over}: {y:.3g} {what}") for x, y in zip(of["x"], of["y"], strict=True)]
-            lines.append(Line(f"{line} {slope_of(of):.2f}", COLOURS[str(line)], said))
+            lines.append(Line(minus(f"{line} {slope_of(of):.2f}"), COLOURS[str(line)], said))
         title = f"{what} by {over}; slopes: {', '.join(line.name for line in lines)}."
         ticks = sorted(some["x"].unique())
         charts.append(line_chart(lines, title, log_axis(over, ticks, ticks), log_axis(what, some["y"].tolist())))

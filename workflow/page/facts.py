@@ -262,7 +262,7 @@ def without(rows: Rows) -> list[list]:
     found = []
     for row in rows:
         told = [f"{title} {intervals.percent(row[name])}" for name, title in named if row.get(name) is not None]
-        found.append([f"without {layer(row)}", f"{percent(row)} of the score", minus("; ".join(told))])
+        found.append([f"without {layer(row)}", f"{percent(row)} of the score", "kept: " + minus("; ".join(told))])
     return found
 
 
@@ -366,8 +366,9 @@ def minus(words: str) -> str:
 
 
 def place(row: Mapping) -> str:
-    """ "MM-DiT skip 7–10"; no line ends within "× 3"."""
-    return f"{short(row['stack'])} {row['name']}".replace(" × ", "\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}")
+    """ "MM-DiT skip 7–10"; no line ends within "7–10" or "× 3"."""
+    name = row["name"].replace(" × ", "\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}")
+    return f"{short(row['stack'])} {name}".replace("–", "–\N{WORD JOINER}")
 
 
 def layer(row: Mapping) -> str:
