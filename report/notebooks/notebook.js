@@ -27,6 +27,12 @@ function measure() {
     frame.parentElement.classList.toggle("wide", wide);
     if (wide) frame.tabIndex = 0; else frame.removeAttribute("tabindex");
   }
+  for (const figure of document.querySelectorAll("figure:not(.table)")) {  // on a phone a picture keeps its size
+    const wide = figure.scrollWidth > figure.clientWidth + 1;
+    figure.classList.toggle("pan", wide);
+    if (wide) figure.tabIndex = 0; else figure.removeAttribute("tabindex");
+  }
 }
 addEventListener("resize", measure);
+addEventListener("load", measure);  // pictures have their widths by then
 measure();

@@ -360,7 +360,11 @@ def searched(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -
     if not test.get("percent"):
         return measured(what, found, test["is"], test["than"], difference)
     mean, low, high = (in_digits(100 * end) for end in found)
-    told, unit = (f"{mean} points ({low} to {high})", "points") if "difference" in test else (percent(*found), "%")
+    told, unit = (
+        (f"{mean} point{'s' * (mean not in ('1', '-1'))} ({low} to {high})", "points")
+        if "difference" in test
+        else (percent(*found), "%")
+    )
     words = f"{what}: {told}; the claim says {side_of(test['is'])} than {100 * test['than']:g} {unit}"
     return compare(words, found, test["is"], test["than"], difference)
 
