@@ -42,7 +42,10 @@ def test_a_new_band_is_a_new_picture(lab):
 
 @pytest.mark.parametrize(
     ("choice", "word"),
-    [({"prompt": "a <b>zebra</b>"}, "outside the minis' grammar at 'a <b>zebra"), ({"band": (0, 23)}, "leaves no layer")],
+    [
+        ({"prompt": "a <b>zebra</b>"}, "outside the minis' grammar at 'a <b>zebra"),
+        ({"band": (0, 23)}, "leaves no layer"),
+    ],
 )
 def test_what_cannot_be_painted_is_said_in_words(lab, choice, word):
     [said] = lab["show_choice"](**CHOICE | choice, strategy="skip")
