@@ -186,7 +186,7 @@ HALVES = {
 LEVEL = json.loads(json.dumps(HALVES))
 LEVEL["kept"]["skip"], LEVEL["ahead"]["skip"]["middle_repeat"] = ends(0.31), ends(0.01)
 LEVEL["ahead"]["random_order"]["skip"] = ends(0.55)
-OUTCOME = {"mean": 0.5, "low": 0.4, "high": 0.6, "side": "above", "threshold": 0.3}
+OUTCOME = {"mean": 0.5, "low": 0.4, "high": 0.6, "side": "above", "threshold": 0.3, "unit": ""}
 
 
 def findings_of(study: Study) -> dict:

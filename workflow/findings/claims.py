@@ -17,7 +17,7 @@ import yaml
 from scipy.stats import norm
 
 from painters_utils.errors import unknown
-from painters_utils.measure.intervals import Interval
+from painters_utils.measure.intervals import Interval, in_digits
 from painters_utils.paths import DATA
 from painters_utils.study.scores import CATASTROPHIC, NAMES
 
@@ -41,6 +41,7 @@ class Outcome:
     side: str = "above"
     threshold: float = 0.0
     difference: bool = False  # of two things, so that one within MARGIN is none
+    unit: str = "%"  # in which the words tell it: a share in "%", a difference of two in "points", else ""
     survives: bool = True  # whether what it says is still sure when all tests are taken together (`correct`)
 
 
@@ -69,19 +70,25 @@ def load_claims(path: Path = DATA / "claims.yaml") -> dict:
 
 
 def compare(
-    what: str, interval: Interval, side: str, threshold: float, difference: bool = False, margin: str = "5 points"
+    what: str, interval: Interval, side: str, threshold: float, difference: bool = False, unit: str = "%"
 ) -> Outcome:  # fmt: skip
     """Whether an interval lies above (below) a threshold, beyond it, or across.
 
     `what` is a sentence that says what was measured and what the claim says of it. Of a `difference` an interval
-    within MARGIN of the threshold says that there is none; the sentence then says so, with the `margin` in its words.
+    within MARGIN of the threshold says that there is none; the sentence then says so. `unit` as in `Outcome`.
     """
     mean, low, high = interval
     passes, refuted = (low > threshold, high < threshold) if side == "above" else (high < threshold, low > threshold)
     same = difference and threshold - MARGIN < low and high < threshold + MARGIN
     verdict = SAME if same else HOLDS if passes else FAILS if refuted else OPEN
-    what += f", and less than {margin} count as none" if same else ""
-    return Outcome(what, mean, low, high, verdict, side, threshold, difference)
+    what += f", and less than {f'{100 * MARGIN:g} points' if unit else f'{MARGIN:g}'} count as none" if same else ""
+    return Outcome(what, mean, low, high, verdict, side, threshold, difference, unit)
+
+
+def in_points(mean: float, low: float, high: float) -> str:
+    """A difference of two shares: "31 points (24 to 38)"."""
+    mean_, low_, high_ = (in_digits(100 * end) for end in (mean, low, high))
+    return f"{mean_} {'point' if mean_ in ('1', '-1') else 'points'} ({low_} to {high_})"
 
 
 def unmeasured(what: str, verdict: str = UNMEASURED) -> Outcome:

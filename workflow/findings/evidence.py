@@ -17,7 +17,6 @@ from painters_utils.measure.intervals import (
     Interval,
     drawn_means,
     how_much,
-    in_digits,
     interval,
     interval_of_draws,
     percent,
@@ -31,7 +30,7 @@ from painters_utils.study.scores import NAMES
 from painters_utils.study.studio import Studio
 from painters_utils.study.variants import Variant, article_variants, single_skips
 
-from .claims import HOLDS, MARGIN, OPEN, PRESETS, Outcome, Verdict, combine, compare, unmeasured
+from .claims import HOLDS, OPEN, PRESETS, Outcome, Verdict, combine, compare, in_points, unmeasured
 
 ROLES = {"adherence": "quality", "quality": "adherence"}  # a role's score, and the other overall score of a mini
 
@@ -184,9 +183,12 @@ def run_test(test: Mapping, preset: str, evidence: Evidence, study: Mapping[str,
     if lacking := evidence.lacks(*dict.fromkeys(needed + ["12_layer_by_layer"] * role)):
         return unmeasured(f"{NAMES[score]} of {name_of(test['of'])} ({lacking})")
     values = evidence.scores(preset, test["of"])[score]
-    name, beside_name = (name_of(one, evidence.variants(preset, one)[1]) for one in (test["of"], of))
+    name, beside_name = (
+        name_of(one, evidence.variants(preset, one)[1] if one["strategy"].startswith("remove_") else ())
+        for one in (test["of"], of)
+    )
     threshold, side = test.get("than"), test["is"]
-    margin = f"{MARGIN:g}" if score == "duplicates" else "5 points"  # surplus objects are counted
+    counted = score == "duplicates"  # and no share
     if not other:
         found = interval(values, values.index.get_level_values("prompt"))
         words = f"{name} keeps {told(score, found)}; the claim says {side_of(side)}"
@@ -195,7 +197,7 @@ def run_test(test: Mapping, preset: str, evidence: Evidence, study: Mapping[str,
             words = f"{name} paints {apart(score, found)} than the untouched model"
             words += f"; the claim says {side_of(side)}"
         beside_full = threshold == 1 or score == "duplicates"
-        return compare(words, found, side, threshold, difference=beside_full, margin=margin)
+        return compare(words, found, side, threshold, difference=beside_full, unit="" if counted else "%")
     beside = evidence.scores(preset, of)[other_score]
     both = values.index.intersection(beside.index)
     values, threshold = values[both] - beside[both], test.get("by", 0)
@@ -208,7 +210,7 @@ def run_test(test: Mapping, preset: str, evidence: Evidence, study: Mapping[str,
         words += f" than of the {called(other_score)}"
     by = told_threshold(score, threshold).replace("%", "points")
     words += f"; the claim says {side_of(side)}" if not threshold else f"; the claim says {at_most(side)} {by} more"
-    return compare(words, found, side, threshold, difference=True, margin=margin)
+    return compare(words, found, side, threshold, difference=True, unit="" if counted else "points")
 
 
 def name_of(of: Mapping, variants: Sequence[Variant] = ()) -> str:
@@ -259,7 +261,7 @@ def at_most(side: str) -> str:
 def measured(what: str, found: Interval, side: str, threshold: float, difference: bool = False) -> Outcome:
     """The outcome for a number that is no score."""
     words = f"{what}: {with_interval(*found)}; the claim says {side_of(side)} than {threshold:g}"
-    return compare(words, found, side, threshold, difference, margin=f"{MARGIN:g}")
+    return compare(words, found, side, threshold, difference, unit="")
 
 
 def band_similarity(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -> Outcome:
@@ -302,7 +304,7 @@ def contrast(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -
     found = interval_of_draws(draws)
     words = f"no border is found; cut in two all the same, the contrast beyond chance is {with_interval(*found)}; "
     words += f"the claim says {side_of(test['is'])} than {test['than']:g}, of groups that have a border"
-    outcome = compare(words, found, test["is"], test["than"])
+    outcome = compare(words, found, test["is"], test["than"], unit="")
     return replace(outcome, verdict=OPEN) if outcome.verdict == HOLDS else outcome  # groups without a border are none
 
 
@@ -359,14 +361,9 @@ def searched(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -
     found, difference = (number["mean"], number["low"], number["high"]), test.get("difference", test["than"] == 1)
     if not test.get("percent"):
         return measured(what, found, test["is"], test["than"], difference)
-    mean, low, high = (in_digits(100 * end) for end in found)
-    told, unit = (
-        (f"{mean} point{'s' * (mean not in ('1', '-1'))} ({low} to {high})", "points")
-        if "difference" in test
-        else (percent(*found), "%")
-    )
-    words = f"{what}: {told}; the claim says {side_of(test['is'])} than {100 * test['than']:g} {unit}"
-    return compare(words, found, test["is"], test["than"], difference)
+    say, unit = (in_points, "points") if "difference" in test else (percent, "%")
+    words = f"{what}: {say(*found)}; the claim says {side_of(test['is'])} than {100 * test['than']:g} {unit}"
+    return compare(words, found, test["is"], test["than"], difference, unit)
 
 
 MEASURES: dict[str, Callable[[Mapping, Evidence, Mapping[str, Evidence]], Outcome]] = {

@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 
 from painters_utils.engine.describe import short
 from painters_utils.engine.strategies import build_order
-from painters_utils.measure.intervals import how_much, in_digits, percent
+from painters_utils.measure.intervals import how_much, percent
 from painters_utils.models.model import Model
 from painters_utils.paths import DATA, ROOT
 from painters_utils.show.drawings import order_svg, stacks_svg
@@ -24,7 +24,7 @@ from painters_utils.study import experiments
 from painters_utils.study.numbers import read_json, read_numbers, read_search
 from painters_utils.study.scores import CATASTROPHIC
 from workflow.config import Study
-from workflow.findings.claims import FAILS, HOLDS, MARGIN, OPEN, PART, SAME, UNMEASURED, load_claims
+from workflow.findings.claims import FAILS, HOLDS, MARGIN, OPEN, PART, SAME, UNMEASURED, in_points, load_claims
 from workflow.findings.grid import SIGNS
 from workflow.notebooks import saves_numbers
 
@@ -140,8 +140,7 @@ def any_of(of: Mapping[str, float]) -> bool:
 
 def points(of: Mapping[str, float]) -> str:
     """ "31 points (24 to 38)"."""
-    mean, low, high = (in_digits(100 * of[end]) for end in ("mean", "low", "high"))
-    return minus(f"{mean} {'point' if mean in ('1', '-1') else 'points'} ({low} to {high})")
+    return minus(in_points(*(of[end] for end in ("mean", "low", "high"))))
 
 
 def title_of(document: nbformat.NotebookNode) -> str:

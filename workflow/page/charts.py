@@ -2,7 +2,6 @@
 
 import base64
 import io
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -16,7 +15,7 @@ from PIL import Image
 from painters_utils.engine.describe import short
 from painters_utils.measure.ranks import spearman
 
-from .facts import percent
+from .facts import minus, percent
 
 WIDTH, HEIGHT = 420, 250  # px of a line chart: it fits a phone almost unshrunk
 LEFT, RIGHT, TOP, BOTTOM = 44, 104, 12, 40
@@ -246,10 +245,8 @@ def interval_plot(outcome: Mapping) -> Markup:
     place = "start" if limit < 20 else "end" if limit > 140 else "middle"
     start, wide = (limit, 160 - limit) if outcome["side"] == "above" else (0, limit)
     ends = f"M{at(outcome['low']):.1f} 8H{at(outcome['high']):.1f}"
-    threshold = f"{outcome['threshold']:g}"
-    if re.search(r"\d %|\d points?", outcome["words"]):  # shares are told in per cent, their differences in points
-        threshold = f"{100 * outcome['threshold']:g}" + " %" * (not outcome["difference"])
-    words = label(limit, 27, threshold.replace("-", "−"), place)
+    threshold = outcome["threshold"] * (100 if outcome["unit"] else 1)
+    words = label(limit, 27, minus(f"{threshold:g}" + " %" * (outcome["unit"] == "%")), place)
     return Markup(  # hundreds of these are on the page, each beside its numbers in words
         f'<svg class="interval" aria-hidden="true" width="160" height="30"><path class="claimed" '
         f'd="M{start:.1f} 0h{wide:.1f}v16H{start:.1f}z"/><path class="limit" d="M{limit:.1f} 0v16"/>'
