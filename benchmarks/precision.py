@@ -32,7 +32,7 @@ STRATEGIES = ("skip", "middle_repeat", "reverse", "parallel")
 
 def measure(
     model: Annotated[str, "a row of data/models.yaml (all: every mini)"] = "all",
-    suite: Annotated[int, "prompts of each task"] = 10,
+    suite: Annotated[int, "prompts of the suite"] = 90,
     seeds: Annotated[int, "pictures of each prompt"] = 2,
     draws: Annotated[int, "smaller sets drawn of each size"] = 40,
 ) -> Found:
@@ -41,7 +41,7 @@ def measure(
     kept = [values for one in models for values in kept_of(one, suite, seeds)]
     wholes = [verdict(*interval(values, values.index)[1:]) for values in kept]
     most, rng, rows, shares = len(kept[0]), np.random.default_rng(0), [], {}
-    for count in sorted({*range(6, most, 9), most}):
+    for count in sorted({*range(10, most, 5), most}):
         widths, same = [], []
         for values, whole in zip(kept, wholes, strict=True):
             for _ in range(draws):

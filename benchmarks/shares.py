@@ -49,7 +49,7 @@ def measure(
 def of_a_variant(name: str, steps: int, repeats: int) -> list[dict]:
     """A row for each part of the work on one variant, and what that takes as a whole."""
     with TemporaryDirectory() as folder:
-        studio = Studio(Model.named(name, steps=steps or None), out=folder, suite=1)
+        studio = Studio(Model.named(name, steps=steps or None), out=folder, suite=9)
         variant = experiment("skip").variants(studio.model, studio.bands)[0]
         pipe, call, seconds = studio.pipe, studio.model.call, []
         studio.full, studio.floor  # noqa: B018  what is computed once

@@ -179,4 +179,4 @@ def test_two_cores_do_a_studys_own_work(tmp_path):
     settings = load_study().settings
     studio = cores.study_of("sd3-mini", 1, str(tmp_path))
     assert (studio.model.steps, studio.shown) == (1, settings.prompts)
-    assert len(studio.prompts) == len(settings.prompts) + 9 * settings.suite
+    assert len(studio.prompts) == len(settings.prompts) + settings.suite

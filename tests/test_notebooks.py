@@ -25,7 +25,7 @@ def study(tmp_path_factory) -> Study:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*STUDY.notebooks_of(STUDY.models[0]), *STUDY.closing])
 def test_a_notebook_runs_from_top_to_bottom(name, study, monkeypatch):
-    few = velocity.suite_prompts(2)[::6]  # of 18 prompts the velocity errors of 47 variants take a quarter of a minute
+    few = velocity.suite_prompts(18)[::6]  # of 18 prompts the velocity errors of 47 variants take a quarter of a minute
     monkeypatch.setattr(velocity, "suite_prompts", lambda _: few)
     place = "study" if name in study.closing else MINI
     parameters = study.parameters(None if name in study.closing else study.models[0], name)

@@ -15,7 +15,7 @@ def read_arguments(arguments: list[str] | None, program: str, about: str) -> tup
     parser.add_argument("--profile", default="default", help="a profile of config.yaml")
     parser.add_argument("--models", nargs="+", help="models to study: names, owner/name on the model hub, folders")
     parser.add_argument("--seeds", help="pictures per prompt")
-    parser.add_argument("--suite", help="further prompts of each of the suite's nine tasks, scored but not shown")
+    parser.add_argument("--suite", help="further prompts of the minis' suite, scored but not shown")
     parser.add_argument("--steps", help="denoising steps")
     parser.add_argument("--cores", default="all", help="processor cores to use, of this machine")
     parser.add_argument("--on", metavar="CLUSTER", help="run there: slurm, or a folder with a Snakemake profile")

@@ -60,7 +60,7 @@ class Settings(Group):
     options: dict[str, dict[str, Any]] = {}
     prompts: list[str]
     seeds: Count
-    suite: int = Field(ge=0, le=20)
+    suite: int = Field(ge=0, le=180)
     steps: Count | None
     judges: Judges
     others: Others

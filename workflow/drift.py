@@ -28,7 +28,7 @@ from painters_utils.engine.means import Means, record_means
 from painters_utils.engine.orders import Order
 from painters_utils.engine.rearrange import layer_order
 from painters_utils.engine.stacks import find_stacks
-from painters_utils.engine.starts import remember_starts
+from painters_utils.engine.starts import Starts
 from painters_utils.engine.strategies import build_order, split
 from painters_utils.errors import InputError
 from painters_utils.measure.intervals import ends, middle_95
@@ -234,16 +234,16 @@ def scan_scales(run: Search) -> pd.DataFrame:
     """A row for each layer and scale: by which share the denoising loss rises, and the p value of a paired t-test over
     scenes. A loss tells small differences far sooner than pictures do, so it picks, and pictures judge."""
     scenes = held_out(run.pipe, SCENES)
-    remember_starts(run.pipe.transformer)  # every arm changes one layer
-    before = denoising_loss(run.pipe, scenes, LEVELS).mean(0)
     rows = []
     layers = [(stack, layer) for stack, depth in run.model.depths.items() for layer in range(depth)]
-    for stack, layer in tqdm(layers, desc=f"{run.model.name}: scales"):
-        for scale in SCALES:
-            with layer_order(run.pipe.transformer, {}, scales={stack: {layer: scale}}):
-                rise = denoising_loss(run.pipe, scenes, LEVELS).mean(0) / before - 1
-            p = ttest_1samp(rise, 0).pvalue
-            rows.append({"stack": stack, "layer": layer, "scale": scale, "rise": rise.mean(), "p": p})
+    with Starts(run.pipe.transformer):  # every arm changes one layer
+        before = denoising_loss(run.pipe, scenes, LEVELS).mean(0)
+        for stack, layer in tqdm(layers, desc=f"{run.model.name}: scales"):
+            for scale in SCALES:
+                with layer_order(run.pipe.transformer, {}, scales={stack: {layer: scale}}):
+                    rise = denoising_loss(run.pipe, scenes, LEVELS).mean(0) / before - 1
+                p = ttest_1samp(rise, 0).pvalue
+                rows.append({"stack": stack, "layer": layer, "scale": scale, "rise": rise.mean(), "p": p})
     return pd.DataFrame(rows)
 
 

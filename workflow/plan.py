@@ -18,7 +18,7 @@ from originals.skeleton import check_supported, empty_part, parameters
 from painters_utils.engine.stacks import find_stacks, keeps_places
 from painters_utils.errors import InputError
 from painters_utils.models.model import Model
-from painters_utils.study.experiments import EXPERIMENTS
+from painters_utils.study.experiments import EXPERIMENTS, FEW
 from painters_utils.study.recordings import MOST_TOKENS, SEEDS
 from painters_utils.study.variants import neighbour_swaps
 
@@ -69,7 +69,7 @@ class Plan:
         orders = set().union(*(some for name, some in runs.items() if name not in few))
         draws = set().union(*(some for name, some in runs.items() if name in few))
         suite, twice = study.settings.suite if model.mini else 0, guides(model)
-        scored, fewer = prompts + 9 * suite, prompts + 9 * min(suite, 1)
+        scored, fewer = prompts + suite, prompts + min(suite, FEW)
         more = len(SEEDS) * prompts + (GALLERY * prompts if "01_models" in notebooks else 0)
         more += (len(draws) + 1) * fewer if draws else 0
         pictures = (len(orders) + 1) * scored * seeds + more

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from miniworld.suite import load_suite
 from painters_utils.engine.describe import short
-from painters_utils.engine.starts import remember_starts
+from painters_utils.engine.starts import Starts
 from painters_utils.errors import InputError
 from painters_utils.measure.intervals import Interval
 from painters_utils.measure.ranks import ceiling, over_layers, over_prompts, spearman, split_halves
@@ -78,8 +78,8 @@ def search(name: str, each: int = EACH) -> dict:
     studio = studio_of(name, each)
     outcomes, scores = costs(studio)
     pipe = studio.pipe
-    remember_starts(pipe.transformer)  # many orders of the same inputs, each of which changes one layer
-    measures, passes = cheap_measures(pipe, prompts_of(MEASURING), studio.model.call, Scenes(pipe, SCENES).loss)
+    with Starts(pipe.transformer):  # many orders of the same inputs, each of which changes one layer
+        measures, passes = cheap_measures(pipe, prompts_of(MEASURING), studio.model.call, Scenes(pipe, SCENES).loss)
     layers = outcomes.join(measures).map(three_digits)  # judged as they are saved
     stacks = {short(stack): layers.index.get_level_values("stack") == stack for stack in studio.model.depths}
     parts = {ALL: np.ones(len(layers), bool)} | (stacks if len(stacks) > 1 else {})

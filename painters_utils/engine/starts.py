@@ -4,7 +4,8 @@ Orders that change a late layer begin as the untouched model does. Where two ord
 picture's first step, a scene at one noise level), the layers before the first change need not run again.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,45 +17,49 @@ from .stacks import find_stacks
 MOST = 2**30  # bytes that are remembered, about
 
 
-def remember_starts(transformer: nn.Module, most: int = MOST) -> nn.Module:
-    """Let each block return what it returned before when it is given once more what it was given; returns the model.
+class Starts:
+    """A memory of a model's blocks: while it is open, each returns what it returned before to what it was given before.
+
+        with Starts(transformer):
+            transformer(x)  # untouched: the blocks learn
+            with layer_order(transformer, {"blocks": order}):
+                transformer(x)  # only what comes after the first change is computed
 
     The blocks learn while the model is untouched, as long as `most` bytes are not full, and outside of training only.
-    Results stay what they were to the bit: what is not computed again was computed in the same way.
+    What they know they know again when the memory is opened once more. Results stay what they were to the bit: what is
+    not computed again was computed in the same way.
     """
-    stacks, room = find_stacks(transformer), [most]
 
-    def learns() -> bool:
-        return room[0] > 0 and not any(stack in vars(transformer) for stack in stacks)
+    def __init__(self, transformer: nn.Module, most: int = MOST) -> None:
+        self.transformer, self.room, self.stacks = transformer, most, find_stacks(transformer)
+        blocks: list[Any] = [block for stack in self.stacks.values() for block in stack]
+        self.known: dict[Any, list[tuple[dict[str, Any], Any]]] = {block: [] for block in blocks}
+        self.hidden: dict[Any, dict[str, Any]] = {}
 
-    for blocks in stacks.values():
-        for block in blocks:
-            if "forward" not in vars(block):
-                block.forward = _remembering(block, block.forward, learns, room)
-    return transformer
+    def __enter__(self) -> "Starts":
+        for block in self.known:
+            self.hidden[block] = {name: value for name, value in vars(block).items() if name == "forward"}
+            block.forward = partial(self._run, block, block.forward)
+        return self
 
+    def __exit__(self, *_: object) -> None:
+        for block, hidden in self.hidden.items():
+            del block.forward
+            vars(block).update(hidden)
 
-def _remembering(
-    block: nn.Module, forward: Callable[..., Any], learns: Callable[[], bool], room: list[int]
-) -> Callable[..., Any]:
-    """The block's forward with a memory."""
-    seen: list[tuple[dict[str, Any], Any]] = []
-
-    def remembered(*args: Any, **kwargs: Any) -> Any:
+    def _run(self, block: nn.Module, forward: Any, *args: Any, **kwargs: Any) -> Any:
         if torch.is_grad_enabled():
             return forward(*args, **kwargs)
         given = named_inputs(block, args, kwargs)
-        for known, output in seen:
+        for known, output in self.known[block]:
             if _equal(known, given):
                 return output
         output = forward(*args, **kwargs)
-        if learns():
-            seen.append((given, output))
+        if self.room > 0 and not any(stack in vars(self.transformer) for stack in self.stacks):
+            self.known[block].append((given, output))
             parts = output if isinstance(output, tuple) else (output,)
-            room[0] -= sum(part.nbytes for part in parts if part is not None)
+            self.room -= sum(part.nbytes for part in parts if part is not None)
         return output
-
-    return remembered
 
 
 def _equal(one: Any, other: Any) -> bool:

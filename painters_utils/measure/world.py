@@ -69,13 +69,12 @@ def require_grammar(prompts: Sequence[str]) -> None:
         parse(prompt)
 
 
-def suite_prompts(each: int) -> list[str]:
-    """The first `each` prompts of every task of the minis' suite; `InputError` for more than a task has."""
-    suite = load_suite()
-    most = min(map(len, suite.values()))
-    if type(each) is not int or not 0 <= each <= most:
-        raise InputError(f"suite is {each!r}: give a whole number from 0 to {most}, the prompts of a task")
-    return [prompt for task in suite.values() for prompt in task[:each]]
+def suite_prompts(count: int) -> list[str]:
+    """So many prompts of the minis' suite, its nine tasks in turn; `InputError` for more than it has."""
+    prompts = [prompt for turn in zip(*load_suite().values(), strict=True) for prompt in turn]
+    if type(count) is not int or not 0 <= count <= len(prompts):
+        raise InputError(f"suite is {count!r}: give a whole number from 0 to {len(prompts)}, all that it has")
+    return prompts[:count]
 
 
 def as_asked(prompts: Sequence[str]) -> list[Picture]:

@@ -28,6 +28,8 @@ from .variants import (
     sweep_variants,
 )
 
+FEW = 9  # prompts of the suite, one of each task
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -41,7 +43,7 @@ class Experiment:
     marker: str = "o"
     example: Mapping[str, Any] | None = None  # options of the strategy, to be drawn on a stack of eight layers
     build: Callable[..., list[Variant]] = field(default=lambda *_, **__: [], repr=False)
-    few: bool = False  # so many variants that each has few pictures: one seed, at most one prompt a task of the suite
+    few: bool = False  # so many variants that each has few pictures: one seed, at most FEW prompts of the suite
 
     @property
     def title(self) -> str:

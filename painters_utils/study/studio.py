@@ -41,7 +41,7 @@ FLOOR_SHIFTS = 5  # chance: baseline pictures of that many other prompts in the 
 class Studio:
     """Paints the prompts under variants of a model and says what is left of the pictures.
 
-    `prompts` are shown; `suite` adds that many prompts of every task of the minis' suite, which are only scored.
+    `prompts` are shown; `suite` adds that many prompts of the minis' suite, which are only scored.
     `judges` says where the weights are that score models which are no minis. Prompts and judges that are None are those
     of config.yaml. `pipe` is the model, if it is loaded already. `InputError` for what cannot be painted, before
     anything is.

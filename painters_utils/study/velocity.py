@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 
 from originals.skeleton import pipeline_kwargs
 from painters_utils.engine.noise import noise_generator
+from painters_utils.engine.starts import Starts
 from painters_utils.errors import InputError
 from painters_utils.measure.intervals import Interval, interval
 from painters_utils.measure.world import suite_prompts
@@ -81,13 +82,13 @@ def relative_square(found: Tensor, own: Tensor) -> np.ndarray:
 class VelocityError:
     """The velocity error of a studio's model at one early step, which stands in for painting.
 
-    Of a mini it is taken on `each` prompts of each of the suite's tasks, of any other model on the studio's prompts.
+    Of a mini it is taken on `count` prompts of the suite, of any other model on the studio's prompts.
     What was computed once is kept in the studio's store.
     """
 
-    def __init__(self, studio: Studio, each: int = 2) -> None:
+    def __init__(self, studio: Studio, count: int = 18) -> None:
         self.studio = studio
-        self.prompts = suite_prompts(each) if studio.model.mini else list(studio.shown)
+        self.prompts = suite_prompts(count) if studio.model.mini else list(studio.shown)
         self.step = min(EARLY, studio.model.steps - 1)
 
     @cached_property
@@ -96,6 +97,15 @@ class VelocityError:
         batch, model = self.studio.model.loading.batch or 1, self.studio.model
         parts = [self.prompts[start : start + batch] for start in range(0, len(self.prompts), batch)]
         return [Trajectory(self.studio.pipe, part, model.call) for part in parts]
+
+    @cached_property
+    def starts(self) -> Starts:
+        """What the untouched model's layers make of that step: most variants change late ones."""
+        ways = self.ways
+        with Starts(self.studio.pipe.transformer) as starts, torch.no_grad():
+            for way in ways:
+                way.velocity(self.step)
+        return starts
 
     @property
     def why_not(self) -> str:
@@ -117,7 +127,7 @@ class VelocityError:
         def compute() -> pd.DataFrame:
             if why_not := self.why_not:
                 raise InputError(f"{self.studio.model.name!r} has no velocity error: {why_not}")
-            with self.studio.order(variant):
+            with self.starts, self.studio.order(variant):
                 return pd.DataFrame({"error": np.concatenate([way.error(self.step) for way in self.ways])})
 
         about = f"velocity error at step {self.step}, for the prompts: {'; '.join(self.prompts)}"

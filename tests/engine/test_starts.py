@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from painters_utils.engine.rearrange import layer_order
-from painters_utils.engine.starts import remember_starts
+from painters_utils.engine.starts import Starts
 
 
 class Block(nn.Module):
@@ -49,48 +49,52 @@ def test_an_order_runs_from_its_first_change_on_and_gives_equal_numbers(model, o
     x, temb = torch.randn(2, 3, 4), torch.randn(4)
     with layer_order(model, {"blocks": order}):
         alone = model(x, temb)
-    remember_starts(model)
-    untouched = model(x, temb)
+    with Starts(model) as starts:
+        untouched = model(x, temb)
     before = calls(model)
-    with layer_order(model, {"blocks": order}):
+    with starts, layer_order(model, {"blocks": order}):  # opened once more, it still knows
         assert torch.equal(model(x.clone(), temb.clone()), alone)
     changed = next(i for i, step in enumerate(order) if step != i)
     ran = sum(calls(model)) - sum(before)
     size = lambda steps: sum(len(step) if isinstance(step, list) else 1 for step in steps)  # noqa: E731
     # The layers before the change have not run, nor has the one of a group that is given what it was given before.
     assert ran == size(order[changed:]) - isinstance(order[changed], list)
-    assert torch.equal(model(x, temb), untouched)
+    assert torch.equal(model(x, temb), untouched) and sum(calls(model)) == sum(before) + ran + 5, "closed"
 
 
 @torch.no_grad()
 def test_other_inputs_are_computed(model):
     x, temb = torch.randn(2, 3, 4), torch.randn(4)
-    remember_starts(model)
-    one = model(x, temb)
-    assert not torch.equal(model(x, temb + 1), one) and not torch.equal(model(x + 1, temb), one)
-    assert torch.equal(model(x, temb), one) and calls(model) == [3] * 5
-    assert model(x[:1], temb).shape == (1, 3, 4)
+    with Starts(model):
+        one = model(x, temb)
+        assert not torch.equal(model(x, temb + 1), one) and not torch.equal(model(x + 1, temb), one)
+        assert torch.equal(model(x, temb), one) and calls(model) == [3] * 5
+        assert model(x[:1], temb).shape == (1, 3, 4)
 
 
 def test_training_is_left_alone(model):
-    remember_starts(model)
     x, temb = torch.randn(2, 3, 4), torch.randn(4)
-    model(x, temb), model(x, temb)
+    with Starts(model):
+        model(x, temb), model(x, temb)
     assert calls(model) == [2] * 5
 
 
 @torch.no_grad()
 def test_only_the_untouched_model_teaches_and_memory_has_an_end(model):
     x, temb = torch.randn(2, 3, 4), torch.randn(4)
-    remember_starts(model, most=1)  # room for one more output
-    with layer_order(model, {"blocks": [0, 2, 1, 3, 4]}):
+    with Starts(model, most=1):  # room for one more output
+        with layer_order(model, {"blocks": [0, 2, 1, 3, 4]}):
+            model(x, temb), model(x, temb)
+        assert calls(model) == [2] * 5
         model(x, temb), model(x, temb)
-    assert calls(model) == [2] * 5
-    model(x, temb), model(x, temb)
     assert calls(model) == [3, 4, 4, 4, 4]
 
 
-@torch.no_grad()
-def test_remembering_twice_is_remembering_once(model):
-    forward = remember_starts(model).blocks[0].forward
-    assert remember_starts(model).blocks[0].forward is forward
+@pytest.mark.parametrize("hooked", [False, True])
+def test_nothing_stays_behind_after_an_exception(model, hooked):
+    if hooked:  # as accelerate does
+        model.blocks[0].forward = model.blocks[0].forward
+    before = [vars(block).get("forward") for block in model.blocks]
+    with pytest.raises(RuntimeError), Starts(model):
+        model(torch.randn(2, 3, 5), torch.randn(4))
+    assert [vars(block).get("forward") for block in model.blocks] == before

@@ -9,6 +9,7 @@ from miniworld.denoising import denoising_loss, held_out
 from miniworld.render import render
 from miniworld.scenes import caption, unseen_scenes
 from miniworld.scores import kernel_distance, rendered_features, score_pictures
+from miniworld.suite import load_suite
 from painters_utils.errors import InputError
 from painters_utils.files import file_digest
 from painters_utils.measure.world import CheckerScorer, Scenes, as_asked, suite_prompts
@@ -49,11 +50,13 @@ def test_what_was_asked_for_is_rendered():
     assert list(table["adherence"]) == [1, 1] and list(table["duplicates"]) == [0, 0]
 
 
-def test_the_suite_gives_so_many_prompts_of_every_task():
+def test_the_suite_gives_so_many_prompts_its_tasks_in_turn():
+    tasks = list(load_suite().values())
     assert suite_prompts(0) == []
-    assert len(set(suite_prompts(2))) == 18
-    for wrong in (-1, 21, 1.0, True, "1"):
-        with pytest.raises(InputError, match="from 0 to 20"):
+    assert suite_prompts(11) == [task[0] for task in tasks] + [task[1] for task in tasks[:2]]
+    assert len(set(suite_prompts(180))) == 180
+    for wrong in (-1, 181, 1.0, True, "1"):
+        with pytest.raises(InputError, match="from 0 to 180"):
             suite_prompts(wrong)
 
 

@@ -1,4 +1,4 @@
-"""Linear layers that oneDNN computes give what they gave, to rounding, and leave training and other types alone."""
+"""Layers computed another way give what they gave, to rounding, and leave training and other types alone."""
 
 import copy
 
@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline
+from diffusers.models.upsampling import Upsample2D
 from torch import nn
 
 from painters_utils import load_pipeline, paint
 from painters_utils.models.model import Model
-from painters_utils.models.quick import QuickLinear, quicken
+from painters_utils.models.quick import QuickLinear, QuickUpsample, quicken
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="PyTorch has no oneDNN here")
 PROMPTS = ["a green balloon on a gray background", "a red dog and a yellow cat on a blue background"]
@@ -53,3 +54,13 @@ def test_it_can_still_learn():
     for module in (plain, quick):
         module(x).square().sum().backward()
     assert torch.equal(plain.weight.grad, quick[0].weight.grad)
+
+
+def test_a_picture_is_doubled_as_it_was():
+    plain, x = Upsample2D(6, use_conv=True, out_channels=4), torch.randn(2, 6, 5, 7)
+    quick = quicken(nn.Sequential(copy.deepcopy(plain)))
+    assert type(quick[0]) is QuickUpsample and type(quicken(nn.Sequential(Upsample2D(6)))[0]) is Upsample2D
+    with torch.no_grad():
+        torch.testing.assert_close(quick(x), plain(x))
+        assert torch.equal(quick[0](x, output_size=(9, 13)), plain(x, output_size=(9, 13)))
+        assert torch.equal(quick.double()(x.double()), plain.double()(x.double()))

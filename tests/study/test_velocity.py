@@ -132,7 +132,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Studio:
 
 
 def test_a_studios_velocity_error_is_taken_once_and_kept(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-    error, stack = VelocityError(studio, each=1), "transformer_blocks"
+    error, stack = VelocityError(studio, count=9), "transformer_blocks"
     assert error.why_not == "" and len(error.prompts) == 9
     skip = custom_variant(stack, 24, "skip", band=[4, 15])
     assert error.mean(custom_variant(stack, 24, "identity")) == (0, 0, 0)
@@ -144,14 +144,14 @@ def test_a_studios_velocity_error_is_taken_once_and_kept(studio: Studio, monkeyp
     table = error.table({"skipped": [skip], "swapped": []})
     assert table["skipped low"].tolist() == [low] and table["swapped"].isna().all()
     monkeypatch.setattr(Trajectory, "error", None)
-    assert np.array_equal(VelocityError(studio, each=1).of(skip), error.of(skip))
+    assert np.array_equal(VelocityError(studio, count=9).of(skip), error.of(skip))
     with pytest.raises(InputError, match="in some steps only"):
         error.of(custom_variant(stack, 24, "skip", about={"steps": [0, 0]}, band=[4, 15]))
 
 
 def test_a_model_without_one_pass_a_step_says_why(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(vars(studio), "passes", 2)
-    error = VelocityError(studio, each=2)
+    error = VelocityError(studio)
     assert error.why_not.startswith("it passes 2 times in a step")
     with pytest.raises(InputError, match="has no velocity error: it passes 2 times"):
         error.of(custom_variant("transformer_blocks", 24, "skip", band=[5, 6]))

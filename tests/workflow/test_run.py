@@ -24,7 +24,7 @@ from workflow.execute import execute_notebook
         (["--seeds", "0"], "seeds is '0'", "greater than 0"),
         (["--seeds", "-3"], "seeds is '-3'", "greater than 0"),
         (["--seeds", "two"], "seeds is 'two'", "integer"),
-        (["--suite", "99"], "suite is '99'", "20"),
+        (["--suite", "999"], "suite is '999'", "180"),
         (["--steps", "0"], "steps is '0'", "greater than 0"),
         (["--profile", "smok"], "smok", "smoke"),
         (["--cores", "many"], "cores is 'many'", "whole number above 0, or all"),

@@ -23,7 +23,7 @@ from painters_utils.measure.intervals import (
     with_interval,
 )
 from painters_utils.models.model import Model
-from painters_utils.study.experiments import Experiment, experiment, in_presets
+from painters_utils.study.experiments import FEW, Experiment, experiment, in_presets
 from painters_utils.study.numbers import read_search
 from painters_utils.study.recordings import recorded_prompts, similarity_by_stack, streams_by_stack
 from painters_utils.study.scores import NAMES
@@ -44,7 +44,7 @@ class Evidence:
     ) -> None:  # fmt: skip
         self.model, self.notebooks = model, notebooks
         self.studio = Studio(model, prompts, seeds, out, suite=suite, judges=judges)
-        self.few = Studio(model, prompts, seeds[:1], out, suite=min(suite, 1), judges=judges)  # see `Experiment.few`
+        self.few = Studio(model, prompts, seeds[:1], out, suite=min(suite, FEW), judges=judges)
         self.family = model.family or model.key
 
     def lacks(self, *needed: str) -> str:

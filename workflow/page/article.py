@@ -86,7 +86,7 @@ def article(study: Study, documents: Documents, figures: Mapping[str, Mapping[st
         precision=kept_in(DATA / "precision.json"), bert=kept_in(DATA / BY_HAND / "21_bert.json"),
         ran=ran, searched=lambda search, model: read_search(search, model)[0] or {}, figure=figure, strips=strips,
         baselines=baselines, right=right_share, stacks_svg=stacks_svg, heat_map=heat_map,
-        worth_chart=worth_chart, fewer_chart=fewer_chart,
+        worth_chart=worth_chart, fewer_chart=fewer_chart, few=experiments.FEW,
         sweeps=lambda some: sweep_charts(some, facts.titles_of(some), colours, CATASTROPHIC), verdicts=VERDICTS,
         interval_plot=interval_plot, signs={what: sign for what, (sign, _) in SIGNS.items()}, tried=tried,
         shown_in={row.notebook: row.name.replace("_", "-") for row in tried} | {
