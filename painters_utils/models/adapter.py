@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from painters_utils.errors import InputError
@@ -39,16 +38,16 @@ def adapter(transformer: nn.Module, file: str | Path, weight: float = 1.0) -> It
 def read_adapter(transformer: nn.Module, file: str | Path) -> list[tuple[nn.Linear, Tensor, Tensor]]:
     """The layers that an adapter changes, each with its A and B in float32."""
     try:
-        tensors = load_file(file)
-    except (OSError, SafetensorError) as error:
+        with safe_open(file, "pt") as opened:
+            tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118  it is no dict
+            about = json.loads((opened.metadata() or {}).get("lora_adapter_metadata", "{}"))
+    except (OSError, SafetensorError, ValueError) as error:
         raise InputError(f"no adapter can be read from {file} ({error}): train one with `make loras`") from None
     layers, found = dict(transformer.named_modules()), []
     if more := [key for key in tensors if not key.endswith((DOWN, UP))]:
         raise InputError(
             f"adapter {Path(file).name} holds {more[0]} as well: only A and B are known here, save it anew"
         )
-    with safe_open(file, "pt") as opened:
-        about = json.loads((opened.metadata() or {}).get("lora_adapter_metadata", "{}"))
     alphas, ranks = ([value for key, value in about.items() if key.endswith(end)] for end in ("lora_alpha", ".r"))
     if alphas and alphas != ranks:
         raise InputError(f"adapter {Path(file).name} has alpha {alphas[0]} and rank {ranks}: save it with alpha = rank")

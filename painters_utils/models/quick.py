@@ -53,9 +53,7 @@ class QuickUpsample(Upsample2D):
     def forward(self, hidden_states: Tensor, output_size: int | None = None, *args: Any, **kwargs: Any) -> Tensor:
         if not _quick(hidden_states) or output_size is not None:
             return super().forward(hidden_states, output_size, *args, **kwargs)
-        fold = torch.tensor(
-            [[0.0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]]
-        )  # which of three meet in each of four
+        fold = torch.tensor([[0.0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])  # which of three meet in each of four
         weight = torch.einsum("ak,oikl,bl->ioab", fold, self.conv.weight, fold)
         weight = weight.contiguous(memory_format=torch.channels_last)  # as the VAE's others lie in memory
         return nn.functional.conv_transpose2d(hidden_states, weight, self.conv.bias, stride=2, padding=1)
