@@ -1,7 +1,8 @@
 """What a model's first layers make of an input, computed once.
 
 Orders that change a late layer begin as the untouched model does. Where two orders are given one input (the noise of a
-picture's first step, what a model is given at a later one, a scene at one noise level), the layers before the first change need not run again.
+picture's first step, what a model is given at a later one, a scene at one noise level), the layers before the first
+change need not run again.
 """
 
 from collections.abc import Mapping

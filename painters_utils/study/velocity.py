@@ -101,7 +101,7 @@ class VelocityError:
 
     @cached_property
     def starts(self) -> Starts:
-        """A memory of what the untouched layers return at that step, so that a variant runs from its first change on."""
+        """What the untouched layers return at that step is remembered: a variant runs from its first change on."""
         ways = self.ways  # painted before the memory is open, which is for one step alone
         with Starts(self.studio.pipe.transformer) as starts:
             for way in ways:
