@@ -16,11 +16,13 @@ from originals.hub import is_here, missing_gib
 from originals.machine import GIB, PICTURE, gib_resident, memory_free, require_memory
 from originals.skeleton import check_supported, empty_part, parameters
 from painters_utils.engine.stacks import find_stacks, keeps_places
+from painters_utils.engine.starts import MOST
 from painters_utils.errors import InputError
 from painters_utils.models.model import Model
 from painters_utils.study.experiments import EXPERIMENTS, FEW
 from painters_utils.study.recordings import MOST_TOKENS, SEEDS
 from painters_utils.study.variants import neighbour_swaps
+from painters_utils.study.velocity import PROMPTS
 
 from .arguments import read_arguments
 from .config import Study
@@ -78,7 +80,7 @@ class Plan:
             f"paints     about {pictures:,} pictures: {len(orders)} orders and the untouched model × {scored} "
             f"prompts × {seeds} seeds, and {more:,} more; {size}, {model.steps} steps"
         )
-        errors = error_passes(notebooks, model) * (18 if model.mini else prompts) * (1 + twice)
+        errors = error_passes(notebooks, model) * (PROMPTS if model.mini else prompts) * (1 + twice)
         passes = pictures * model.steps * (1 + twice) + errors
         self.lines.append(
             f"passes     about {passes:,} through the transformer, one picture each"
@@ -108,7 +110,8 @@ class Plan:
         )
         prompts, weights = len(self.study.prompts_of(model)), gib_resident(model.source, how)
         in_flight = PICTURE * pixels(model) / 1e6
-        painting, recording = in_flight * (how.batch or 1), in_flight * prompts + gib_recorded(model, prompts)
+        painting = in_flight * (how.batch or 1) + MOST / GIB  # so much is remembered for the velocity error
+        recording = in_flight * prompts + gib_recorded(model, prompts)
         chosen = [f"{key} {value}" for key, value in asdict(how).items() if value and key != "device"]
         self.lines.append(
             f"memory     about {weights + painting:.1f} GiB of {'the GPU' if gpu else 'this machine'} to paint, "
@@ -157,10 +160,12 @@ def guides(model: Model) -> bool:
 def error_passes(notebooks: list[str], model: Model) -> int:
     """Passes of a prompt for velocity errors: of every skipped and every swapped layer, and of a grid of loops.
 
-    Each notebook paints the prompts first, and asks every step once more.
+    Each notebook paints the prompts first, asks every step once more, and one of them a third time. That layers before
+    a change do not run again is not counted.
     """
-    grid = GRID * len(model.depths) + 2 * model.steps
-    singles = sum(model.depths.values()) + sum(map(len, neighbour_swaps(model.depths).values())) + 2 * model.steps
+    first = 2 * model.steps + 1
+    grid = GRID * len(model.depths) + first
+    singles = sum(model.depths.values()) + sum(map(len, neighbour_swaps(model.depths).values())) + first
     return grid * ("10_looped_parallel" in notebooks) + singles * ("12_layer_by_layer" in notebooks)
 
 

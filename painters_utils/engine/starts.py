@@ -1,7 +1,8 @@
 """What a model's first layers make of an input, computed once.
 
 Orders that change a late layer begin as the untouched model does. Where two orders are given one input (the noise of a
-picture's first step, a scene at one noise level), the layers before the first change need not run again.
+picture's first step, what a model is given at a later one, a scene at one noise level), the layers before the first
+change need not run again.
 """
 
 from collections.abc import Mapping
@@ -10,6 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from painters_utils.errors import InputError
 
 from .blocks import named_inputs
 from .stacks import find_stacks
@@ -26,8 +29,8 @@ class Starts:
                 transformer(x)  # only what comes after the first change is computed
 
     The blocks learn while the model is untouched, as long as `most` bytes are not full, and outside of training only.
-    What they know they know again when the memory is opened once more. Results stay what they were to the bit: what is
-    not computed again was computed in the same way.
+    It can be closed and opened again, and still knows what it knew. Results stay what they were to the bit: what is not
+    computed again was computed in the same way. `InputError` if it is opened twice at once.
     """
 
     def __init__(self, transformer: nn.Module, most: int = MOST) -> None:
@@ -37,13 +40,16 @@ class Starts:
         self.hidden: dict[Any, dict[str, Any]] = {}
 
     def __enter__(self) -> "Starts":
+        if self.hidden:
+            raise InputError("this memory of a model's blocks is open already: open it once")
         for block in self.known:
             self.hidden[block] = {name: value for name, value in vars(block).items() if name == "forward"}
             block.forward = partial(self._run, block, block.forward)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for block, hidden in self.hidden.items():
+        while self.hidden:
+            block, hidden = self.hidden.popitem()
             del block.forward
             vars(block).update(hidden)
 

@@ -70,10 +70,10 @@ def require_grammar(prompts: Sequence[str]) -> None:
 
 
 def suite_prompts(count: int) -> list[str]:
-    """So many prompts of the minis' suite, its nine tasks in turn; `InputError` for more than it has."""
+    """The first `count` prompts of the minis' suite, its nine tasks in turn; `InputError` for more than it has."""
     prompts = [prompt for turn in zip(*load_suite().values(), strict=True) for prompt in turn]
     if type(count) is not int or not 0 <= count <= len(prompts):
-        raise InputError(f"suite is {count!r}: give a whole number from 0 to {len(prompts)}, all that it has")
+        raise InputError(f"suite is {count!r}: give a whole number from 0 to {len(prompts)}, the number of its prompts")
     return prompts[:count]
 
 

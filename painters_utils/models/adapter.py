@@ -41,6 +41,8 @@ def read_adapter(transformer: nn.Module, file: str | Path) -> list[tuple[nn.Line
         with safe_open(file, "pt") as opened:
             tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118  it is no dict
             about = json.loads((opened.metadata() or {}).get("lora_adapter_metadata", "{}"))
+            if not isinstance(about, dict):
+                raise ValueError("its metadata is no JSON object")
     except (OSError, SafetensorError, ValueError) as error:
         raise InputError(f"no adapter can be read from {file} ({error}): train one with `make loras`") from None
     layers, found = dict(transformer.named_modules()), []

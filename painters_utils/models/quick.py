@@ -47,7 +47,8 @@ class QuickGELU(GELU):
 class QuickUpsample(Upsample2D):
     """Each pixel doubled both ways and convolved, as one transposed convolution of 4 × 4 weights.
 
-    The pixels that come of one see 2 × 2 pixels of those before, not 3 × 3: four ninths of the products.
+    Each new pixel depends on 2 × 2 of the old ones only, where the convolution of the doubled picture multiplies 3 × 3:
+    four ninths of the products.
     """
 
     def forward(self, hidden_states: Tensor, output_size: int | None = None, *args: Any, **kwargs: Any) -> Tensor:

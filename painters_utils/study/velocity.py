@@ -26,6 +26,7 @@ from painters_utils.measure.world import suite_prompts
 from .studio import Studio
 from .variants import Variant
 
+PROMPTS = 18  # of the suite, two of each task
 EARLY = 1  # the step that tells most, counted from 0 (notebook 19_worth)
 
 
@@ -86,7 +87,7 @@ class VelocityError:
     What was computed once is kept in the studio's store.
     """
 
-    def __init__(self, studio: Studio, count: int = 18) -> None:
+    def __init__(self, studio: Studio, count: int = PROMPTS) -> None:
         self.studio = studio
         self.prompts = suite_prompts(count) if studio.model.mini else list(studio.shown)
         self.step = min(EARLY, studio.model.steps - 1)
@@ -100,11 +101,11 @@ class VelocityError:
 
     @cached_property
     def starts(self) -> Starts:
-        """What the untouched model's layers make of that step: most variants change late ones."""
-        ways = self.ways
-        with Starts(self.studio.pipe.transformer) as starts, torch.no_grad():
+        """What the untouched layers return at that step is remembered: a variant runs from its first change on."""
+        ways = self.ways  # painted before the memory is open, which is for one step alone
+        with Starts(self.studio.pipe.transformer) as starts:
             for way in ways:
-                way.velocity(self.step)
+                way.error(self.step)
         return starts
 
     @property

@@ -6,6 +6,7 @@ from torch import nn
 
 from painters_utils.engine.rearrange import layer_order
 from painters_utils.engine.starts import Starts
+from painters_utils.errors import InputError
 
 
 class Block(nn.Module):
@@ -98,3 +99,9 @@ def test_nothing_stays_behind_after_an_exception(model, hooked):
     with pytest.raises(RuntimeError), Starts(model):
         model(torch.randn(2, 3, 5), torch.randn(4))
     assert [vars(block).get("forward") for block in model.blocks] == before
+
+
+def test_it_cannot_be_opened_twice_at_once(model):
+    with pytest.raises(InputError, match="open already"), Starts(model) as starts, starts:
+        pass
+    assert all("forward" not in vars(block) for block in model.blocks)

@@ -73,9 +73,10 @@ def test_what_is_no_adapter_is_refused(tmp_path):
     path.write_bytes(b"nothing")
     with pytest.raises(InputError, match="no adapter can be read"), adapter(transformer, path):
         pass
-    save_file({}, path, {"lora_adapter_metadata": "{"})
-    with pytest.raises(InputError, match="no adapter can be read"), adapter(transformer, path):
-        pass
+    for metadata in ("{", "[]"):
+        save_file({}, path, {"lora_adapter_metadata": metadata})
+        with pytest.raises(InputError, match="no adapter can be read"), adapter(transformer, path):
+            pass
     save_file({"weight": torch.ones(2)}, path)
     with pytest.raises(InputError, match="holds weight as well"), adapter(transformer, path):
         pass

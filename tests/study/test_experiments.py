@@ -12,6 +12,7 @@ from painters_utils.engine.orders import check_order
 from painters_utils.engine.strategies import STRATEGIES, build_order
 from painters_utils.errors import InputError
 from painters_utils.paths import DATA, NOTEBOOKS
+from painters_utils.study.experiments import FEW
 from painters_utils.study.variants import matched_bands
 
 MINIS = [Model.named(name) for name in ("flux-mini", "sd3-mini", "auraflow-mini")]
@@ -170,3 +171,8 @@ def test_controls_know_the_models_own_steps():
     assert [v.steps for v in many if v.steps] == [[0, 3], [4, 7], [8, 11]]
     joined = experiment("controls").variants(SD3, LOW_HIGH, apart=[])
     assert {v.affected for v in joined} == {"both"}, "no stream to reach alone"
+
+
+def test_the_notebook_of_many_orders_paints_the_few_prompts_that_the_findings_read():
+    notebook = (NOTEBOOKS / f"{experiment('random_order').notebook}.ipynb").read_text()
+    assert experiment("random_order").few and f"few = min(suite, {FEW})" in notebook

@@ -143,6 +143,13 @@ def test_a_studios_velocity_error_is_taken_once_and_kept(studio: Studio, monkeyp
         assert error.of(skip) == pytest.approx(way.error(1)), "of the second step"
     table = error.table({"skipped": [skip], "swapped": []})
     assert table["skipped low"].tolist() == [low] and table["swapped"].isna().all()
+    late = custom_variant(stack, 24, "skip", band=[10, 12])
+    with monkeypatch.context() as patched:
+        first = studio.pipe.transformer.transformer_blocks[0]
+        patched.setattr(first, "forward", lambda *_, **__: pytest.fail("a layer before the change ran again"))
+        found = error.of(late)
+    with layer_order(studio.pipe.transformer, {stack: late.order}):
+        assert np.array_equal(found, way.error(1))
     monkeypatch.setattr(Trajectory, "error", None)
     assert np.array_equal(VelocityError(studio, count=9).of(skip), error.of(skip))
     with pytest.raises(InputError, match="in some steps only"):

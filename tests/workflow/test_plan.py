@@ -88,10 +88,11 @@ def test_a_study_paints_as_many_orders_as_its_plan_counts(tmp_path):
     assert len(alone) == 24, "every layer once"
     assert {"skip 13–14", "skip 20–21"} <= {variant.name for variant in orders}, "the article's"
     assert sum(variant.preset == "matched" for variant in orders) == 2
-    assert plan.error_passes(["12_layer_by_layer"], model) == 24 + 23 + 2 * model.steps
+    assert plan.error_passes(["12_layer_by_layer"], model) == 24 + 23 + 2 * model.steps + 1
     assert plan.error_passes(["05_skip"], model) == 0
     said = str(plan.Plan(study, model))
     assert "GiB" not in said and "pictures" in said, "a mini fits everywhere"
+    assert "× 20 prompts × 1 seeds" in str(plan.Plan(load_study("smoke", out=tmp_path, suite=14), model))
 
 
 # Those whose pipelines take zeros for a text; of the others the work is estimated.
