@@ -92,7 +92,7 @@ def test_a_study_paints_as_many_orders_as_its_plan_counts(tmp_path):
     assert plan.error_passes(["05_skip"], model) == 0
     said = str(plan.Plan(study, model))
     assert "GiB" not in said and "pictures" in said, "a mini fits everywhere"
-    assert "× 20 prompts × 1 seeds" in str(plan.Plan(load_study("smoke", out=tmp_path, suite=14), model))
+    assert "× 16 prompts × 1 seeds" in str(plan.Plan(load_study("smoke", out=tmp_path, suite=14), model))
 
 
 # Those whose pipelines take zeros for a text; of the others the work is estimated.
