@@ -89,7 +89,9 @@ def figure_file(figure: Figure | Drawing, caption: str, alt: str) -> FigureFile:
     if isinstance(figure, Drawing):
         return FigureFile(figure.svg.encode(), ".svg", caption, alt, figure.width, figure.height)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", bbox_inches="tight", facecolor="white", dpi=figure.dpi)
+    figure.savefig(
+        buffer, format="png", bbox_inches="tight", facecolor="white", dpi=figure.dpi, pil_kwargs={"compress_level": 0}
+    )
     plt.close(figure)
     picture = Image.open(buffer).convert("RGB")
     width, height = (round(SHOWN_DPI * side / figure.dpi) for side in picture.size)
@@ -157,19 +159,23 @@ def picture_rows(rows: Mapping[str, Sequence["Picture"]], titles: Sequence[str] 
     """A labelled row of pictures for each entry, `titles` above the columns; none is shown larger than it is."""
     columns, pixels = max(map(len, rows.values())), next(iter(rows.values()))[0].image.width
     size, gap = min(10.5 / columns, pixels / SHOWN_DPI, 2.0), 4 / min(pixels, 160)
-    figure, axes = plt.subplots(
-        len(rows), columns, squeeze=False, dpi=min(max(SHOWN_DPI, pixels // 2), 110),
-        figsize=[size * (number + gap * (number - 1)) for number in (columns, len(rows))],
-        gridspec_kw=dict(left=0, bottom=0, right=1, top=1, wspace=gap, hspace=gap),
-    )  # fmt: skip
-    for axis in axes.flat:
-        axis.axis("off")
-    for axis_row, (label, pictures) in zip(axes, rows.items(), strict=True):
-        for axis, picture in zip(axis_row, pictures, strict=False):
-            axis.imshow(picture.image)
-        axis_row[0].text(-0.04, 0.5, label, transform=axis_row[0].transAxes, ha="right", va="center", fontsize=9)
-    for axis, title in zip(axes[0], titles or [], strict=False):  # a prompt is text, whatever signs it holds
-        axis.set_title(wrapped(title, int(size * 15)), fontsize=8, color="#444", pad=4, parse_math=False)
+    wide, high = (number + gap * (number - 1) for number in (columns, len(rows)))  # in pictures
+    figure = plt.figure(figsize=(size * wide, size * high), dpi=min(max(SHOWN_DPI, pixels // 2), 110))
+    axis = figure.add_axes((0, 0, 1, 1), xlim=(0, wide), ylim=(high, 0))  # one for all: each takes longer than to paint
+    axis.axis("off")
+    exact = "nearest" if round(size * figure.dpi) == pixels else "auto"  # pixel for pixel, wherever the figure is cut
+    for row, (label, pictures) in enumerate(rows.items()):
+        top = row * (1 + gap)
+        for column, picture in enumerate(pictures):
+            left = column * (1 + gap)
+            box = (left, left + 1, top + 1, top)
+            axis.imshow(picture.image, extent=box, aspect="auto", interpolation=exact)
+        axis.text(-0.04, top + 0.5, label, ha="right", va="center", fontsize=9)
+    for column, title in enumerate(titles or []):  # a prompt is text, whatever signs it holds
+        axis.annotate(
+            wrapped(title, int(size * 15)), (column * (1 + gap) + 0.5, 0), (0, 4), textcoords="offset points",
+            ha="center", va="baseline", fontsize=8, color="#444", parse_math=False,
+        )  # fmt: skip
     return figure
 
 
