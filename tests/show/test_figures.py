@@ -255,12 +255,20 @@ def test_the_other_charts_show_all_of_their_panels():
     bands = {"MM-DiT": find_bands(alike)}
     boxed = figures.heatmaps({"MM-DiT": alike}, bands).axes[0]
     assert len(boxed.patches) == len(bands["MM-DiT"].bands) == 3
-    picture = Picture("a red dog", 0, Image.new("RGB", (96, 96), "red"))
-    rows = figures.picture_rows({"untouched": [picture] * 2, "skip": [picture] * 2}, titles=["a $ b", "c"])
-    assert len(rows.axes) == 4
-    shown = rows.axes[0].get_window_extent()
-    assert round(shown.width) == round(shown.height) == 96, "a picture of 96 px, pixel by pixel"
-    file = figures.figure_file(rows, "caption", "alt")
+
+
+@pytest.mark.parametrize("rows, columns", [(2, 2), (1, 7), (3, 5)])
+def test_pictures_stand_pixel_for_pixel_wherever_the_figure_is_cut(rows, columns):
+    noise = np.random.default_rng(0).integers(0, 256, (rows, columns, 96, 96, 3), dtype=np.uint8)
+    pictures = {f"row {n}": [Picture("", 0, Image.fromarray(one)) for one in some] for n, some in enumerate(noise)}
+    figure = figures.picture_rows(pictures, titles=["a $ b"] * columns)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, bbox_inches="tight", dpi=figure.dpi)
+    shown = np.asarray(Image.open(buffer).convert("RGB"))
+    for one in noise.reshape(-1, 96, 96, 3):
+        corners = np.argwhere((shown[:-95, :-95] == one[0, 0]).all(-1))
+        assert any(np.array_equal(shown[y : y + 96, x : x + 96], one) for y, x in corners)
+    file = figures.figure_file(figure, "caption", "alt")
     assert (file.width, file.height) == Image.open(io.BytesIO(file.picture)).size
 
 
