@@ -111,7 +111,7 @@ def stability(
     samples = np.asarray(samples, dtype=np.float64)
     if samples.ndim != 3 or len(samples) < 2:
         raise InputError(f"samples of shape {samples.shape} cannot be resampled: give two matrices at least")
-    whole = grouping(checked(samples.mean(0)), n_bands)
+    whole = best_grouping(checked(samples.mean(0)), [n_bands])[0]
     draw = np.random.default_rng(seed)
     names = np.arange(len(samples)) if prompts is None else np.asarray(prompts)
     if len(names) != len(samples):
@@ -121,14 +121,14 @@ def stability(
     for _ in range(draws):
         chosen = [groups[number] for number in draw.integers(0, len(groups), len(groups))]
         drawn = samples[np.concatenate([draw.choice(group, len(group)) for group in chosen])].mean(0)
-        labels = grouping(drawn, n_bands)
+        labels = best_grouping(drawn, [n_bands])[0]
         agreement.append(adjusted_rand_score(whole, labels))
         contrasts.append(equal_distance_contrast(drawn, labels))
         borders += np.diff(labels) != 0
     chance = []
     for _ in range(SHUFFLES):
         shuffled = with_diagonals_shuffled(samples.mean(0), draw)
-        chance.append(equal_distance_contrast(shuffled, grouping(shuffled, n_bands)))
+        chance.append(equal_distance_contrast(shuffled, best_grouping(shuffled, [n_bands])[0]))
     return Stability(np.array(agreement), np.array(contrasts), float(np.mean(chance)), borders / draws)
 
 
@@ -169,21 +169,10 @@ def checked(similarity: np.ndarray) -> np.ndarray:
 # -- clustering ---------------------------------------------------------------------------------------------
 
 
-def distances(similarity: np.ndarray) -> np.ndarray:
-    """1 less the similarity, never below 0, and 0 between a layer and itself."""
-    distance = np.clip(1 - similarity, 0, None)
-    np.fill_diagonal(distance, 0)
-    return distance
-
-
-def grouping(similarity: np.ndarray, count: int) -> np.ndarray:
-    """Labels (layers,) of `count` bands."""
-    return cut(contiguous_merges(distances(similarity))[0], count)
-
-
 def best_grouping(similarity: np.ndarray, counts: list[int]) -> tuple[np.ndarray, float, np.ndarray]:
     """Labels (layers,) of the grouping with the best silhouette, that silhouette, and the tree in scipy's format."""
-    distance = distances(similarity)
+    distance = np.clip(1 - similarity, 0, None)
+    np.fill_diagonal(distance, 0)
     children, heights = contiguous_merges(distance)
     groupings = [cut(children, count) for count in counts]
     scores = [silhouette_score(distance, labels, metric="precomputed") for labels in groupings]
