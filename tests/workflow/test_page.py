@@ -471,7 +471,7 @@ def test_a_model_that_beats_itself_is_said_to_with_its_interval(tmp_path):
     assert "beat" not in re.findall(r'<section id="(.*?)">', build.build_page(study).read_text()), (
         "nothing was searched"
     )
-    for gain, words in ((0.06, "beats itself"), (0.02, "cannot be told from itself"), (-0.1, "gets worse")):
+    for gain, words in ((0.06, "paints better"), (0.02, "neither surely better"), (-0.1, "paints worse")):
         save_numbers(study.out / "sd3-mini", "18_weaker_self", guided(gain))
         said = section(build.build_page(study).read_text(), "beat")
         assert words in said and "were painted 36 times" in said and "The table is of 432 other pictures." in said
@@ -636,6 +636,16 @@ def test_the_page_opens_at_every_width_and_asks_no_one_else(study, browser, widt
     assert browser.evaluate(seen) >= 2, "the first screen holds pictures"
     requests = 'performance.getEntriesByType("resource").map(e => e.name).filter(name => !name.startsWith("data:"))'
     assert browser.evaluate(requests) == [] and browser.errors == []
+
+
+@browser_needed
+def test_a_phone_scrolls_a_grid_of_pictures_instead_of_shrinking_it(study, browser):
+    browser.open(study.page, width=360)
+    widths = """[...document.querySelectorAll(".pictures img")].filter(image => image.checkVisibility())
+                .map(image => image.clientWidth - parseFloat(image.getAttribute("width")))"""
+    assert browser.evaluate(widths), "the page has such a grid"
+    browser.evaluate("""document.querySelectorAll(".pictures img").forEach(image => image.setAttribute("width", 800))""")
+    assert all(abs(more) <= 10 for more in browser.evaluate(widths)), "but for the frame"
 
 
 @browser_needed
