@@ -644,7 +644,8 @@ def test_a_phone_scrolls_a_grid_of_pictures_instead_of_shrinking_it(study, brows
     widths = """[...document.querySelectorAll(".pictures img")].filter(image => image.checkVisibility())
                 .map(image => image.clientWidth - parseFloat(image.getAttribute("width")))"""
     assert browser.evaluate(widths), "the page has such a grid"
-    browser.evaluate("""document.querySelectorAll(".pictures img").forEach(image => image.setAttribute("width", 800))""")
+    widen = """document.querySelectorAll(".pictures img").forEach(image => image.setAttribute("width", 800))"""
+    browser.evaluate(widen)
     assert all(abs(more) <= 10 for more in browser.evaluate(widths)), "but for the frame"
 
 
