@@ -161,7 +161,7 @@ def picture_rows(rows: Mapping[str, Sequence["Picture"]], titles: Sequence[str] 
     size, gap = min(10.5 / columns, pixels / SHOWN_DPI, 2.0), 4 / min(pixels, 160)
     wide, high = (number + gap * (number - 1) for number in (columns, len(rows)))  # in pictures
     figure = plt.figure(figsize=(size * wide, size * high), dpi=min(max(SHOWN_DPI, pixels // 2), 110))
-    axis = figure.add_axes((0, 0, 1, 1), xlim=(0, wide), ylim=(high, 0))  # one for all: each takes longer than to paint
+    axis = figure.add_axes((0, 0, 1, 1), xlim=(0, wide), ylim=(high, 0))  # one for all: each takes time
     axis.axis("off")
     exact = "nearest" if round(size * figure.dpi) == pixels else "auto"  # pixel for pixel, wherever the figure is cut
     for row, (label, pictures) in enumerate(rows.items()):

@@ -37,6 +37,10 @@ TEMPLATE = Path(__file__).parent / "template"
 BY_HAND = "by-hand"  # where what no study makes is kept: pages in report/notebooks, numbers in data (`by_hand.py`)
 TOLD_APART = ("layer_by_layer", "sweep", "controls")  # experiments with a section of their own kind
 Documents = Mapping[tuple[str, str], nbformat.NotebookNode]  # by the folder of the results and the notebook
+# What a lab without a stylesheet needs of figures and tables, and a page with one does not.
+CLUTTER = re.compile(
+    r' style="(?:text-align|max-width)[^"]*"| class="dataframe"|\n *(?=</?t(?:able|head|body|r|h|d)\b)'
+)
 VERDICTS = {
     HOLDS: "the 95 % interval of every part lies on the claimed side",
     PART: "so many of its parts hold",
@@ -61,7 +65,7 @@ def article(study: Study, documents: Documents, figures: Mapping[str, Mapping[st
 
     def figure(who: str, name: str) -> Markup:
         """A notebook's figure, whole; nothing if it showed none of this name."""
-        return Markup(figures[who][name].html(f"{who}-{name}")) if name in figures[who] else Markup("")
+        return Markup(CLUTTER.sub("", figures[who][name].html(f"{who}-{name}")) if name in figures[who] else "")
 
     @cache
     def strips_of(who: str, notebook: str) -> list[dict]:

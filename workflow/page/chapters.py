@@ -21,7 +21,7 @@ from painters_utils.show.figures import SHORT, FigureFile
 from workflow.config import Study
 from workflow.notebooks import figures_of
 
-from .article import TEMPLATE, Documents, templates, title_of
+from .article import CLUTTER, TEMPLATE, Documents, templates, title_of
 
 SHARED = ("notebook.css", "notebook.js")  # by all pages
 # What notebook.css has colours for. Nothing else of the code is marked, or half of a page would be marks.
@@ -29,10 +29,6 @@ COLOURS = {
     Keyword: "k", Operator.Word: "k", String: "s", Number: "n", Comment: "c",
     Name.Function: "f", Name.Class: "f", Name.Decorator: "f",
 }  # fmt: skip
-# What a lab without a stylesheet needs of figures and tables, and a page with one does not.
-CLUTTER = re.compile(
-    r' style="(?:text-align|max-width)[^"]*"| class="dataframe"|\n *(?=</?t(?:able|head|body|r|h|d)\b)'
-)
 LONG = re.compile(rf"<td>(?=[^<]{{{SHORT + 1},}}<)")  # a cell that is broken into lines
 HEADING = re.compile(r'<h(\d) id="([^"]*)">(.*?)<a class="anchor-link" [^>]*>#</a></h\1>', re.S)
 Key = tuple[str, str]  # of a document: the folder of the results and the notebook
