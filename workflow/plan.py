@@ -19,7 +19,8 @@ from painters_utils.engine.stacks import find_stacks, keeps_places
 from painters_utils.engine.starts import MOST
 from painters_utils.errors import InputError
 from painters_utils.models.model import Model
-from painters_utils.study.experiments import EXPERIMENTS, FEW
+from painters_utils.study.alone import searched_alone
+from painters_utils.study.experiments import EXPERIMENTS, FEW, experiment
 from painters_utils.study.recordings import MOST_TOKENS, SEEDS
 from painters_utils.study.variants import neighbour_swaps
 from painters_utils.study.velocity import PROMPTS
@@ -28,6 +29,7 @@ from .arguments import read_arguments
 from .config import Study
 from .flop import count_flop
 
+ALONE = experiment("layer_by_layer").notebook
 GALLERY = 4  # pictures per prompt in 01_models
 GRID = 15  # cells of 10_looped_parallel for each stack, of which the velocity error is taken
 SHARE_OF_PEAK = 0.4  # of the speed of a large matrix product that a forward pass reaches
@@ -68,12 +70,14 @@ class Plan:
         notebooks, prompts, seeds = study.notebooks_of(model), len(study.prompts_of(model)), study.settings.seeds
         few = {row.notebook for row in EXPERIMENTS if row.few}
         runs = {name: {str(variant.run) for variant in study.variants_of(model, name)} for name in notebooks}
+        alone = runs.pop(ALONE, set()) if self.knows_layers() else set()  # of which only what is shown is painted
         orders = set().union(*(some for name, some in runs.items() if name not in few))
         draws = set().union(*(some for name, some in runs.items() if name in few))
         suite, twice = study.settings.suite if model.mini else 0, guides(model)
         scored, fewer = prompts + suite, prompts + min(suite, FEW)
         more = len(SEEDS) * prompts + (GALLERY * prompts if "01_models" in notebooks else 0)
         more += (len(draws) + 1) * fewer if draws else 0
+        more += (len(alone) + 1) * prompts if alone else 0
         pictures = (len(orders) + 1) * scored * seeds + more
         size = f"{call['width']} × {call['height']} px" if "width" in call else "its own size"
         self.lines.append(
@@ -95,6 +99,11 @@ class Plan:
                 f"at {SHARE_OF_PEAK:.0%} of the {rate / 1e12:.2f} TFLOP/s that this machine's {device} multiplies "
                 f"{dtype} matrices with just now; without text encoders, VAE and scores)"
             )
+
+    def knows_layers(self) -> bool:
+        """Whether the scores without each layer need not be painted."""
+        anew = self.study.settings.options.get(ALONE, {}).get("anew", False)
+        return not anew and searched_alone(self.model) is not None
 
     def add_memory(self) -> None:
         """Parameters, and what they, a picture and the recording take, beside what is free."""
@@ -166,7 +175,7 @@ def error_passes(notebooks: list[str], model: Model) -> int:
     first = 2 * model.steps + 1
     grid = GRID * len(model.depths) + first
     singles = sum(model.depths.values()) + sum(map(len, neighbour_swaps(model.depths).values())) + first
-    return grid * ("10_looped_parallel" in notebooks) + singles * ("12_layer_by_layer" in notebooks)
+    return grid * ("10_looped_parallel" in notebooks) + singles * (ALONE in notebooks)
 
 
 def count_tokens(model: Model) -> int:

@@ -6,10 +6,11 @@ Each layer of each stack is left out on its own, and some hundred pictures of th
 measures are taken on other prompts and on held-out scenes (`painters_utils/study/proxies.py`); whether they rank the
 layers as the pictures do, `painters_utils/measure/ranks.py` says. It takes some quarter of an hour a model on one
 core, once; what was painted is kept in results/worth/, so a run that was stopped goes on. What it finds is kept in
-data/worth/, where notebook 19_worth reads it.
+data/worth/, where notebooks 12_layer_by_layer and 19_worth read it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,7 @@ from painters_utils.measure.world import Scenes
 from painters_utils.models.loading import load_pipeline
 from painters_utils.models.model import Model
 from painters_utils.models.painting import remember_texts
+from painters_utils.study.alone import leave_out_each
 from painters_utils.study.proxies import cheap_measures
 from painters_utils.study.studio import Studio
 from painters_utils.study.variants import single_skips
@@ -73,6 +75,15 @@ def costs(studio: Studio) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     return pd.DataFrame({name: of.mean(0) for name, of in scores.items()}, index=index), scores
 
 
+def kept(studio: Studio) -> dict[str, Any]:
+    """What is left of each score without each layer, and how surely each is the one most needed, for notebook 12."""
+    alone = leave_out_each(studio, anew=True)
+    names = [name + end for name in ("kept", *studio.score_names) for end in ("", " low", " high")]
+    table = alone.table[names].round(3)
+    return {"kept": table.astype(object).where(table.notna(), None).to_dict("split", index=False),
+            "least": alone.least[alone.least > 0].to_dict()}  # fmt: skip
+
+
 def search(name: str, each: int = EACH) -> dict:
     """Paint without each layer, measure cheaply, and hold the one against the other."""
     studio = studio_of(name, each)
@@ -86,10 +97,11 @@ def search(name: str, each: int = EACH) -> dict:
     painted, rows = len(studio.prompts), layers.reset_index().astype(object)
     return {
         "command": f"python -m workflow.worth {name} --each {each}", "weights": studio.model.weights,
+        "call": dict(studio.model.call),
         "pictures a layer": painted, "prompts of the measures": len(prompts_of(MEASURING)),
         "passes of the pictures": (len(layers) + 1) * painted * studio.model.steps * (1 + guided(studio)),
         "passes": passes,
-        "layers": rows.where(rows.notna(), None).to_dict("split", index=False),
+        "layers": rows.where(rows.notna(), None).to_dict("split", index=False), **kept(studio),
         "ceiling": {part: {what: named(over_layers(ceiling, split_halves(of[:, where]))) for what, of in scores.items()}
                     for part, where in parts.items()},
         "over prompts": {part: {what: named(over_prompts(layers[WINNER][where].to_numpy(), of[:, where]))

@@ -143,7 +143,7 @@ def numbers_of(notebook: str, model: Model) -> dict:
         },
         "03_similarity": {"similarity": {"MM-DiT": alike}},
         "04_clustering": {"grouped": {"mean": 0.3, "low": 0.2, "high": 0.4}, "stacks": {stack: bands}},
-        "12_layer_by_layer": {"rows": rows_of(model), "spared": {"MM-DiT": 5, "single": 6}},
+        "12_layer_by_layer": {"rows": rows_of(model), "spared": {"MM-DiT": 5, "single": 6}, "searched": True},
         "13_sweep": {
             "rows": [*rows_of(model), rows_of(model)[0] | {"name": "random order 4–8, 10 draws"}],
             "halves": {"all stacks": HALVES, "each stack": {stack: LEVEL if model.family == "sd3" else HALVES}},
@@ -532,12 +532,13 @@ def planted(search: str, model: Model) -> tuple[dict | None, str]:
 
 
 def test_what_searches_have_found_is_told_with_its_interval(tmp_path, monkeypatch):
-    study = made_up(tmp_path, ["flux-mini"], ["05_skip", "19_worth", "20_drift", "22_lora"])
+    study = made_up(tmp_path, ["flux-mini"], ["05_skip", "12_layer_by_layer", "19_worth", "20_drift", "22_lora"])
     monkeypatch.setattr(article, "read_search", lambda search, model: (None, "nothing was searched"))
     listed = re.findall(r'<section id="(.*?)">', build.build_page(study).read_text())
     assert not {"worth", "drift", "lora"} & set(listed), "nothing was searched"
     monkeypatch.setattr(article, "read_search", planted)
     page = build.build_page(study).read_text()
+    assert "pictures a layer, those of the search for layers’ worth" in section(page, "roles")
     worth = section(page, "worth")
     assert "with a correlation of 0.60 (0.56 – 0.64), the denoising loss with one of −1.00 (−1.04 –" in worth
     assert "2 of FLUX mini’s 10 layers can be left out together: on 189 pictures" in worth

@@ -1,6 +1,7 @@
 """The plan: counted before anything is loaded, and what makes a study impossible is said before it starts."""
 
 import json
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -93,6 +94,17 @@ def test_a_study_paints_as_many_orders_as_its_plan_counts(tmp_path):
     said = str(plan.Plan(study, model))
     assert "GiB" not in said and "pictures" in said, "a mini fits everywhere"
     assert "× 16 prompts × 1 seeds" in str(plan.Plan(load_study("smoke", out=tmp_path, suite=14), model))
+
+
+def test_layers_that_a_search_has_scored_are_not_counted_again(tmp_path):
+    def pictures(**changes):
+        study = load_study(out=tmp_path, models=["sd3-mini"], notebooks=["12_layer_by_layer"], **changes)
+        return int(re.search(r"about ([\d,]+) pictures", str(plan.Plan(study, study.models[0])))[1].replace(",", ""))
+
+    recorded = 3 * 6
+    assert pictures() == 20 * 2 + 25 * 6 + recorded, "the untouched model, and what is shown of it and of 24 orders"
+    anew = {"12_layer_by_layer": {"anew": True}}
+    assert pictures(options=anew) == pictures(steps=4) == 25 * 20 * 2 + recorded
 
 
 # Those whose pipelines take zeros for a text; of the others the work is estimated.

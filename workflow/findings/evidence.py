@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from painters_utils.engine.bands import Bands, Stability, find_bands, how_grouped, stability
-from painters_utils.engine.describe import short
 from painters_utils.engine.strategies import TITLES
 from painters_utils.errors import InputError, unknown
 from painters_utils.measure.intervals import (
@@ -23,12 +22,13 @@ from painters_utils.measure.intervals import (
     with_interval,
 )
 from painters_utils.models.model import Model
+from painters_utils.study.alone import leave_out_each
 from painters_utils.study.experiments import FEW, Experiment, experiment, in_presets
 from painters_utils.study.numbers import read_search
 from painters_utils.study.recordings import recorded_prompts, similarity_by_stack, streams_by_stack
 from painters_utils.study.scores import NAMES
 from painters_utils.study.studio import Studio
-from painters_utils.study.variants import Variant, article_variants, single_skips
+from painters_utils.study.variants import Variant, article_variants
 
 from .claims import HOLDS, OPEN, PRESETS, Outcome, Verdict, combine, compare, in_points, unmeasured
 
@@ -100,8 +100,8 @@ class Evidence:
     @cached_property
     def alone(self) -> dict[str, pd.DataFrame]:
         """What each stack's layers leave when they are skipped one by one: a row for each layer."""
-        skips = single_skips(self.model.depths)
-        return {stack: self.studio.table(some, desc=f"{short(stack)} layers") for stack, some in skips.items()}
+        table = leave_out_each(self.studio).table
+        return {stack: rows.reset_index(drop=True) for stack, rows in table.groupby("stack", sort=False)}
 
     # -- numbers beside the pictures --------------------------------------------------------------------------
 

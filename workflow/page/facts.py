@@ -285,13 +285,6 @@ def damped(finds: Sequence[Mapping]) -> dict[str, int] | None:
     return {"stacks": len(beside), "better": better, "worse": worse} if beside else None
 
 
-def most_lost(weighed: Mapping) -> str:
-    """The layer without which the search for layers' worth loses most of the score: "MM-DiT layer 14"."""
-    layers = [dict(zip(weighed["layers"]["columns"], row, strict=True)) for row in weighed["layers"]["data"]]
-    most = max(layers, key=itemgetter("score lost"))
-    return f"{short(most['stack'])} layer {most['layer']}"
-
-
 def measures(told: Sequence[Mapping], painting: int) -> list[dict]:
     """Of notebook 19_worth's rank correlations, those over all layers: each cheap measure's, and its cost as a share of
     the passes that painting took, the best first."""

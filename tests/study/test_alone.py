@@ -1,0 +1,82 @@
+"""Single layers: what a search has scored is not painted again, unless it was another model's or another call's."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from painters_utils import Model, Studio
+from painters_utils.paths import DATA
+from painters_utils.study import alone as alone_module
+from painters_utils.study.alone import leave_out_each, searched_alone
+from workflow import worth
+
+MINIS = ["flux-mini", "sd3-mini", "auraflow-mini"]
+PROMPTS = ["a dog on a white background", "a cat on a blue background", "an owl on a red background"]
+
+
+def planted(model: Model) -> Studio:
+    """A studio in which layer 3 of the first stack is needed most with every prompt, and layer 0 loses a tenth."""
+    first = next(iter(model.depths))
+
+    def kept(variant):
+        worth = {"skip 3": 0.2, "skip 0": 0.9}.get(variant.name, 1.0) if variant.stack == first else 1.0
+        return pd.DataFrame({"prompt": PROMPTS, "seed": 0, "kept": worth + np.array([-0.01, 0, 0.01])})
+
+    def table(variants, desc=""):
+        scores = [name + end for name in ("kept", "adherence") for end in ("", " low", " high")]
+        about = [{"name": one.name, "stack": one.stack, "words": one.words, "pictures": 3} for one in variants]
+        return pd.DataFrame([row | dict.fromkeys(scores, kept(one)["kept"].mean())
+                             for row, one in zip(about, variants, strict=True)])  # fmt: skip
+
+    full = pd.DataFrame({"prompt": PROMPTS})
+    return SimpleNamespace(
+        model=model, shown=PROMPTS[:2], seeds=[4, 5], out="results/never", pipe=None, full=full, scaled=kept,
+        table=table, score_names=["adherence"],
+    )  # fmt: skip
+
+
+@pytest.fixture
+def unsearched(monkeypatch):
+    monkeypatch.setattr(alone_module, "read_search", lambda *_: (None, "no search"))
+
+
+def test_without_a_search_every_layer_is_painted(unsearched):
+    studio = planted(Model.named("flux-mini"))
+    found = leave_out_each(studio)
+    assert not found.searched and found.studio is studio and len(found.table) == 57 == len(found.least)
+    assert found.least.idxmax() == "MM-DiT 3" and found.least.max() == 1 == found.least.sum()
+    assert found.table["kept"].idxmin() == 3 and found.table["words"][3] == "layer 3 is skipped"
+
+
+def test_what_the_search_leaves_is_what_would_be_painted(unsearched, tmp_path, monkeypatch):
+    model = Model.named("flux-mini")
+    painted = leave_out_each(planted(model))
+    kept = worth.kept(planted(model)) | {"call": dict(model.call), "pictures a layer": 99}
+    left = json.loads(json.dumps(kept)), ""
+    monkeypatch.setattr(alone_module, "read_search", lambda search, _: left if search == "worth" else pytest.fail())
+    read = leave_out_each(planted(model))
+    assert read.searched and read.least.to_dict() == {"MM-DiT 3": 1}
+    same = ["name", "stack", "words", "kept", "kept low", "adherence high"]
+    pd.testing.assert_frame_equal(read.table[same], painted.table[same], rtol=0.005)
+    assert set(read.table["pictures"]) == {99}
+    assert read.studio.prompts == PROMPTS[:2] and read.studio.seeds == [4], "only what is shown is painted"
+
+
+@pytest.mark.parametrize("name", MINIS)
+def test_what_ships_is_of_the_models_as_they_are_called(name):
+    model = Model.named(name)
+    found = leave_out_each(planted(model))
+    assert found.searched and len(found.table) == sum(model.depths.values())
+    assert found.table.notna().all(axis=None) and found.table["pictures"].min() >= 40
+    for score in ("kept", "adherence", "layout", "detail"):
+        low, mean, high = (found.table[score + end] for end in (" low", "", " high"))
+        assert ((low <= mean) & (mean <= high)).all() and mean.min() < 1
+    assert found.least.sum() == pytest.approx(1, abs=0.01)
+    assert not leave_out_each(planted(model), anew=True).searched
+    assert searched_alone(model.changed(steps=model.steps - 1)) is None, "other steps paint other pictures"
+    layers = json.loads((DATA / "worth" / f"{name}.json").read_text())["layers"]
+    lost = pd.DataFrame(**layers)["score lost"]
+    np.testing.assert_allclose(found.table["kept"], 1 - lost, atol=0.001)
