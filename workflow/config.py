@@ -16,7 +16,8 @@ from originals.words import check_prompts, read_tokenizer, reads_words
 from painters_utils.errors import InputError, check_seeds, unknown
 from painters_utils.models.model import Model
 from painters_utils.paths import DATA, ROOT
-from painters_utils.study.experiments import EXPERIMENTS
+from painters_utils.study.experiments import EXPERIMENTS, FEW, experiment
+from painters_utils.study.numbers import searched_alone
 from painters_utils.study.settings import others_prompts, read_config
 from painters_utils.study.variants import Variant, matched_bands
 
@@ -132,6 +133,17 @@ class Study:
             known = inspect.signature(row.build).parameters
             found += row.variants(model, bands, **{key: options[key] for key in options if key in known})
         return found
+
+    def pictures_each(self, model: Model, notebook: str) -> int:
+        """How many pictures a notebook paints of each of its variants."""
+        settings, shown = self.settings, len(self.prompts_of(model))
+        suite = settings.suite if model.mini else 0
+        every = (shown + suite) * settings.seeds
+        if notebook in {row.notebook for row in EXPERIMENTS if row.few}:
+            return shown + min(suite, FEW)
+        anew = settings.options.get(notebook, {}).get("anew", False)
+        alone = notebook == experiment("layer_by_layer").notebook and not anew
+        return shown if alone and searched_alone(model, every) else every
 
     def as_json(self) -> str:
         """What to give `load_study` beside the profile to get this study again."""

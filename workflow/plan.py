@@ -19,8 +19,7 @@ from painters_utils.engine.stacks import find_stacks, keeps_places
 from painters_utils.engine.starts import MOST
 from painters_utils.errors import InputError
 from painters_utils.models.model import Model
-from painters_utils.study.alone import searched_alone
-from painters_utils.study.experiments import EXPERIMENTS, FEW, experiment
+from painters_utils.study.experiments import experiment
 from painters_utils.study.recordings import MOST_TOKENS, SEEDS
 from painters_utils.study.variants import neighbour_swaps
 from painters_utils.study.velocity import PROMPTS
@@ -68,16 +67,15 @@ class Plan:
         """How many pictures and forward passes, and how long they may take."""
         study, model, call = self.study, self.model, self.model.call
         notebooks, prompts, seeds = study.notebooks_of(model), len(study.prompts_of(model)), study.settings.seeds
-        few = {row.notebook for row in EXPERIMENTS if row.few}
         runs = {name: {str(variant.run) for variant in study.variants_of(model, name)} for name in notebooks}
-        alone = runs.pop(ALONE, set()) if self.knows_layers() else set()  # of which only what is shown is painted
-        orders = set().union(*(some for name, some in runs.items() if name not in few))
-        draws = set().union(*(some for name, some in runs.items() if name in few))
+        each = {name: study.pictures_each(model, name) for name in notebooks}
         suite, twice = study.settings.suite if model.mini else 0, guides(model)
-        scored, fewer = prompts + suite, prompts + min(suite, FEW)
+        scored = prompts + suite
+        orders = set().union(*(some for name, some in runs.items() if each[name] == scored * seeds))
         more = len(SEEDS) * prompts + (GALLERY * prompts if "01_models" in notebooks else 0)
-        more += (len(draws) + 1) * fewer if draws else 0
-        more += (len(alone) + 1) * prompts if alone else 0
+        for fewer in set(each.values()) - {scored * seeds}:
+            others = set().union(*(some for name, some in runs.items() if each[name] == fewer))
+            more += (len(others) + 1) * fewer
         pictures = (len(orders) + 1) * scored * seeds + more
         size = f"{call['width']} × {call['height']} px" if "width" in call else "its own size"
         self.lines.append(
@@ -99,11 +97,6 @@ class Plan:
                 f"at {SHARE_OF_PEAK:.0%} of the {rate / 1e12:.2f} TFLOP/s that this machine's {device} multiplies "
                 f"{dtype} matrices with just now; without text encoders, VAE and scores)"
             )
-
-    def knows_layers(self) -> bool:
-        """Whether the scores without each layer need not be painted."""
-        anew = self.study.settings.options.get(ALONE, {}).get("anew", False)
-        return not anew and searched_alone(self.model) is not None
 
     def add_memory(self) -> None:
         """Parameters, and what they, a picture and the recording take, beside what is free."""

@@ -27,10 +27,12 @@ from painters_utils.models.loading import load_pipeline
 from painters_utils.models.model import Model
 from painters_utils.models.painting import remember_texts
 from painters_utils.study.alone import leave_out_each
+from painters_utils.study.numbers import as_scored
 from painters_utils.study.proxies import cheap_measures
 from painters_utils.study.studio import Studio
 from painters_utils.study.variants import single_skips
 
+from .plan import guides
 from .search import command
 
 MEASURING, SCORED = slice(0, 2), slice(2, 13)  # which of each task's 20 prompts; the rest is left for workflow/fewer.py
@@ -97,9 +99,9 @@ def search(name: str, each: int = EACH) -> dict:
     painted, rows = len(studio.prompts), layers.reset_index().astype(object)
     return {
         "command": f"python -m workflow.worth {name} --each {each}", "weights": studio.model.weights,
-        "call": dict(studio.model.call),
+        "scored": as_scored(studio.model),
         "pictures a layer": painted, "prompts of the measures": len(prompts_of(MEASURING)),
-        "passes of the pictures": (len(layers) + 1) * painted * studio.model.steps * (1 + guided(studio)),
+        "passes of the pictures": (len(layers) + 1) * painted * studio.model.steps * (1 + guides(studio.model)),
         "passes": passes,
         "layers": rows.where(rows.notna(), None).to_dict("split", index=False), **kept(studio),
         "ceiling": {part: {what: named(over_layers(ceiling, split_halves(of[:, where]))) for what, of in scores.items()}
@@ -108,11 +110,6 @@ def search(name: str, each: int = EACH) -> dict:
                                 for what, of in scores.items()} for part, where in parts.items()},
         "found": judged(layers, scores["score lost"]),
     }  # fmt: skip
-
-
-def guided(studio: Studio) -> bool:
-    """Whether a step of the model takes two forward passes in one."""
-    return studio.model.call.get("guidance_scale", 0) > 1
 
 
 def judged(layers: Mapping, lost: np.ndarray) -> dict[str, dict[str, float]]:

@@ -87,15 +87,19 @@ def show_pictures(studio: Studio, variants: Sequence[Variant], name: str, out: s
     leave_strips(studio, variants, name, out)
 
 
-def leave_strips(studio: Studio, variants: Sequence[Variant], name: str, out: str | Path) -> None:
-    """Leave the shown pictures for the page, untouched and under each variant, with what each picture keeps."""
+def leave_strips(
+    studio: Studio, variants: Sequence[Variant], name: str, out: str | Path, scored: bool = True
+) -> None:  # fmt: skip
+    """Leave the shown pictures for the page, untouched and under each variant; where `scored`, with what each keeps."""
     first = lambda pictures: [p.image for p in pictures if p.seed == studio.seeds[0]]  # noqa: E731
     strips, kept = {"baseline": first(studio.pictures())}, {}
     for variant in variants:
-        key, scores = f"{variant.stack}/{variant.name}", studio.scaled(variant)
+        key = f"{variant.stack}/{variant.name}"
         strips[key] = first(studio.pictures(variant))
-        shown = scores[scores["prompt"].isin(studio.shown) & (scores["seed"] == studio.seeds[0])]
-        kept[key] = list(shown["kept"])
+        if scored:
+            scores = studio.scaled(variant)
+            shown = scores[scores["prompt"].isin(studio.shown) & (scores["seed"] == studio.seeds[0])]
+            kept[key] = list(shown["kept"])
     save_strips(out, name, strips, kept)
 
 

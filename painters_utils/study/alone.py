@@ -1,7 +1,7 @@
 """Every layer left out on its own: what is left of each score without it.
 
 The search for layers' worth (`python -m workflow.worth`) has painted that of each mini once, with more pictures than a
-study gives to any other order. Where it knows nothing of a model, or of how it is called, a study paints its own.
+study gives to any other order. Where its scores do not fit, a study paints its own.
 """
 
 from dataclasses import dataclass
@@ -10,10 +10,9 @@ import pandas as pd
 
 from painters_utils.engine.describe import short
 from painters_utils.measure.intervals import chance_of_least
-from painters_utils.models.model import Model
 
 from .experiments import experiment
-from .numbers import read_search
+from .numbers import searched_alone
 from .studio import Studio
 
 
@@ -30,10 +29,10 @@ class Alone:
 def leave_out_each(studio: Studio, anew: bool = False) -> Alone:
     """Every layer of the studio's model left out on its own; `anew`: painted, even where the search has done it.
 
-    Of what the search knows, only the shown prompts are painted, with one seed.
+    Of what the search has scored, only the shown prompts are painted, with one seed and when they are asked for.
     """
     variants = experiment("layer_by_layer").variants(studio.model, {})
-    found = None if anew else searched_alone(studio.model)
+    found = None if anew else searched_alone(studio.model, len(studio.prompts) * len(studio.seeds))
     if found is None:
         table = studio.table(variants, desc="layers")
         kept = {f"{short(one.stack)} {one.name.split()[-1]}": studio.scaled(one)["kept"] for one in variants}
@@ -41,11 +40,5 @@ def leave_out_each(studio: Studio, anew: bool = False) -> Alone:
     about = pd.DataFrame([{"name": one.name, "stack": one.stack, "strategy": "skip", "words": one.words}
                           for one in variants])  # fmt: skip
     table = about.join(pd.DataFrame(**found["kept"], dtype=float)).assign(pictures=found["pictures a layer"])
-    shown = Studio(studio.model, studio.shown, studio.seeds[:1], studio.out, pipe=studio.pipe)
+    shown = Studio(studio.model, studio.shown, studio.seeds[:1], studio.out)
     return Alone(table, pd.Series(found["least"]), shown, True)
-
-
-def searched_alone(model: Model) -> dict | None:
-    """What the search found of this very model, its weights and its call; None if that is nothing."""
-    found, _ = read_search("worth", model)
-    return found if found and found.get("call") == model.call else None

@@ -133,7 +133,10 @@ def in_sweep(
     variants = [variant for strategy in chosen for variant in sweep_variants(model.depths, strategy, shares)]
     if "random_order" in chosen and draws > 1:
         found = {str((v.stack, v.order)) for v in variants}
+        bands = {str((v.stack, v.band)) for v in variants}
         for stack, band in halves(model).items():
+            if str((stack, band)) not in bands:
+                continue  # the half is not among the shares
             for seed in range(1, draws):
                 about = {"preset": "sweep"}
                 draw = custom_variant(stack, model.depths[stack], "random_order", "", about, band=band, seed=seed)

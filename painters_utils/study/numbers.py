@@ -7,12 +7,13 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from PIL import Image
 
 from painters_utils.errors import InputError
-from painters_utils.files import write_whole
+from painters_utils.files import file_digest, write_whole
 from painters_utils.models.model import Model
 from painters_utils.paths import DATA, ROOT
 
@@ -51,6 +52,21 @@ def read_search(search: str, model: Model) -> tuple[dict | None, str]:
         return None, f"no search of {model.title} has run"
     found = read_json(path, f"check it out again, or run `python -m workflow.{search} {model.name}`")
     return (found, "") if found["weights"] == model.weights else (None, "it was found with earlier weights")
+
+
+def searched_alone(model: Model, pictures: int) -> dict | None:
+    """What the search for layers' worth has scored without each layer of this model, as it is called and loaded; None
+    where that is nothing, or less than so many `pictures` a layer."""
+    found, _ = read_search("worth", model)
+    fits = found and found.get("scored") == as_scored(model) and found["pictures a layer"] >= pictures
+    return found if fits else None
+
+
+def as_scored(model: Model) -> dict[str, Any]:
+    """What a mini's scores depend on beside its weights, the prompts and our code."""
+    how, checker = model.loading, DATA / "checker" / "checker.safetensors"
+    return {"call": dict(model.call), "settings": model.settings, "dtype": how.dtype, "quantize": how.quantize,
+            "checker": file_digest(checker)}  # fmt: skip
 
 
 def as_numbers(table: pd.DataFrame) -> list[dict]:

@@ -27,7 +27,7 @@ from .studio import Studio
 from .variants import Variant
 
 PROMPTS = 18  # of the suite, two of each task
-EARLY = 1  # the step that tells most, counted from 0 (notebook 19_worth)
+EARLY = 1  # an early step, counted from 0; notebook 19_worth has others beside it
 
 
 def final_latents(pipe: DiffusionPipeline, prompts: Sequence[str], call: Mapping[str, Any], seed: int = 0) -> Tensor:

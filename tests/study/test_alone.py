@@ -9,8 +9,9 @@ import pytest
 
 from painters_utils import Model, Studio
 from painters_utils.paths import DATA
-from painters_utils.study import alone as alone_module
-from painters_utils.study.alone import leave_out_each, searched_alone
+from painters_utils.study import numbers
+from painters_utils.study.alone import leave_out_each
+from painters_utils.study.numbers import as_scored, searched_alone
 from workflow import worth
 
 MINIS = ["flux-mini", "sd3-mini", "auraflow-mini"]
@@ -33,14 +34,14 @@ def planted(model: Model) -> Studio:
 
     full = pd.DataFrame({"prompt": PROMPTS})
     return SimpleNamespace(
-        model=model, shown=PROMPTS[:2], seeds=[4, 5], out="results/never", pipe=None, full=full, scaled=kept,
+        model=model, prompts=PROMPTS, shown=PROMPTS[:2], seeds=[4, 5], out="results/never", full=full, scaled=kept,
         table=table, score_names=["adherence"],
     )  # fmt: skip
 
 
 @pytest.fixture
 def unsearched(monkeypatch):
-    monkeypatch.setattr(alone_module, "read_search", lambda *_: (None, "no search"))
+    monkeypatch.setattr(numbers, "read_search", lambda *_: (None, "no search"))
 
 
 def test_without_a_search_every_layer_is_painted(unsearched):
@@ -54,14 +55,14 @@ def test_without_a_search_every_layer_is_painted(unsearched):
 def test_what_the_search_leaves_is_what_would_be_painted(unsearched, tmp_path, monkeypatch):
     model = Model.named("flux-mini")
     painted = leave_out_each(planted(model))
-    kept = worth.kept(planted(model)) | {"call": dict(model.call), "pictures a layer": 99}
+    kept = worth.kept(planted(model)) | {"scored": as_scored(model), "pictures a layer": 6}
     left = json.loads(json.dumps(kept)), ""
-    monkeypatch.setattr(alone_module, "read_search", lambda search, _: left if search == "worth" else pytest.fail())
+    monkeypatch.setattr(numbers, "read_search", lambda search, _: left if search == "worth" else pytest.fail())
     read = leave_out_each(planted(model))
     assert read.searched and read.least.to_dict() == {"MM-DiT 3": 1}
     same = ["name", "stack", "words", "kept", "kept low", "adherence high"]
     pd.testing.assert_frame_equal(read.table[same], painted.table[same], rtol=0.005)
-    assert set(read.table["pictures"]) == {99}
+    assert set(read.table["pictures"]) == {6}
     assert read.studio.prompts == PROMPTS[:2] and read.studio.seeds == [4], "only what is shown is painted"
 
 
@@ -76,7 +77,20 @@ def test_what_ships_is_of_the_models_as_they_are_called(name):
         assert ((low <= mean) & (mean <= high)).all() and mean.min() < 1
     assert found.least.sum() == pytest.approx(1, abs=0.01)
     assert not leave_out_each(planted(model), anew=True).searched
-    assert searched_alone(model.changed(steps=model.steps - 1)) is None, "other steps paint other pictures"
+    assert searched_alone(model, 99) and searched_alone(model, 100) is None, "a study of more pictures paints them"
+    assert searched_alone(model.changed(steps=model.steps - 1), 40) is None, "other steps paint other pictures"
+    assert searched_alone(model.changed(dtype="bfloat16"), 40) is None
     layers = json.loads((DATA / "worth" / f"{name}.json").read_text())["layers"]
     lost = pd.DataFrame(**layers)["score lost"]
     np.testing.assert_allclose(found.table["kept"], 1 - lost, atol=0.001)
+
+
+def test_scores_of_another_checker_do_not_fit(tmp_path, monkeypatch):
+    model = Model.named("sd3-mini")
+    assert searched_alone(model, 40)
+    for folder in ("worth", "checker"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "worth" / "sd3-mini.json").write_text((DATA / "worth" / "sd3-mini.json").read_text())
+    (tmp_path / "checker" / "checker.safetensors").write_bytes(b"another")
+    monkeypatch.setattr(numbers, "DATA", tmp_path)
+    assert searched_alone(model, 40) is None
