@@ -157,6 +157,13 @@ def test_edges_take_as_large_a_share_as_they_are_told():
     assert {v.strategy for v in edges.variants(SD3, LOW_HIGH, presets=["article"])} == {"remove_first"}
 
 
+def test_draws_are_added_on_the_half_where_the_half_is_asked_for():
+    def sweep(*shares):
+        return experiment("sweep").variants(SD3, {}, shares=shares, strategies=["random_order"])
+
+    assert len(sweep(0.25)) == 1 and len(sweep(0.25, 0.5)) == 11
+
+
 def test_each_layer_is_left_out_once():
     skips = experiment("layer_by_layer").variants(MINIS[0], {})
     assert len(skips) == 57 and len({(v.stack, str(v.order)) for v in skips}) == 57
