@@ -78,12 +78,12 @@ def costs(studio: Studio) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
 
 
 def kept(studio: Studio) -> dict[str, Any]:
-    """What is left of each score without each layer, and how surely each is the one most needed, for notebook 12."""
+    """What is left of each score without each layer, which is needed most, and roles, all for notebook 12."""
     alone = leave_out_each(studio, anew=True)
     names = [name + end for name in ("kept", *studio.score_names) for end in ("", " low", " high")]
     table = alone.table[names].round(3)
     return {"kept": table.astype(object).where(table.notna(), None).to_dict("split", index=False),
-            "least": alone.least[alone.least > 0].to_dict()}  # fmt: skip
+            "least": alone.least[alone.least > 0].to_dict(), "roles": alone.roles}  # fmt: skip
 
 
 def search(name: str, each: int = EACH) -> dict:

@@ -10,7 +10,7 @@ import pytest
 from painters_utils import Model, Studio
 from painters_utils.paths import DATA
 from painters_utils.study import numbers
-from painters_utils.study.alone import leave_out_each
+from painters_utils.study.alone import find_roles, leave_out_each
 from painters_utils.study.numbers import as_scored, searched_alone
 from workflow import worth
 
@@ -75,7 +75,7 @@ def test_what_ships_is_of_the_models_as_they_are_called(name):
     for score in ("kept", "adherence", "layout", "detail"):
         low, mean, high = (found.table[score + end] for end in (" low", "", " high"))
         assert ((low <= mean) & (mean <= high)).all() and mean.min() < 1
-    assert found.least.sum() == pytest.approx(1, abs=0.01)
+    assert found.least.sum() == pytest.approx(1, abs=0.01) and set(found.roles) == set(model.depths)
     assert not leave_out_each(planted(model), anew=True).searched
     assert searched_alone(model, 99) and searched_alone(model, 100) is None, "a study of more pictures paints them"
     assert searched_alone(model.changed(steps=model.steps - 1), 40) is None, "other steps paint other pictures"
@@ -94,3 +94,32 @@ def test_scores_of_another_checker_do_not_fit(tmp_path, monkeypatch):
     (tmp_path / "checker" / "checker.safetensors").write_bytes(b"another")
     monkeypatch.setattr(numbers, "DATA", tmp_path)
     assert searched_alone(model, 40) is None
+
+
+def without_layers(costs, noise=0.02, prompts=40):
+    """Pictures without each of eight layers; `costs` says what of a score a layer costs."""
+    draw = np.random.default_rng(0)
+    names = [f"prompt {number}" for number in range(prompts)]
+    return [
+        pd.DataFrame({"prompt": np.repeat(names, 2)}).assign(**{
+            score: 1 - costs.get((score, layer), 0) + noise * draw.normal(size=2 * prompts)
+            for score in ("broad", "fine", "quality", "layout")
+        }) for layer in range(8)
+    ]  # fmt: skip
+
+
+def test_planted_roles_are_found_and_no_others():
+    planted = {("fine", 2): 0.5, ("fine", 5): 0.1, ("layout", 5): 0.6, ("layout", 2): 0.2, ("broad", 2): 0.05}
+    [found] = find_roles(without_layers(planted))
+    assert found["scores"] == ["fine", "layout"] and found["layers"] == [2, 5]
+    for own, mean in zip(found["own"], (0.4, 0.4), strict=True):
+        assert own["mean"] == pytest.approx(mean, abs=0.01) and own["low"] < own["mean"] < own["high"]
+    alike = {("fine", 2): 0.5, ("layout", 2): 0.6, ("quality", 2): 0.3}
+    assert find_roles(without_layers(alike)) == [], "one layer for all"
+
+
+def test_luck_makes_no_role():
+    """Where two layers cost all scores alike, which is worst is luck: chosen on some prompts, it is gone on others."""
+    alike = {(score, layer): 0.3 for score in ("broad", "fine", "quality", "layout") for layer in (2, 5)}
+    found = find_roles(without_layers(alike, noise=0.5))
+    assert not [pair for pair in found if min(own["low"] for own in pair["own"]) > 0]
