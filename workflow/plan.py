@@ -19,7 +19,6 @@ from painters_utils.engine.stacks import find_stacks, keeps_places
 from painters_utils.engine.starts import MOST
 from painters_utils.errors import InputError
 from painters_utils.models.model import Model
-from painters_utils.study.experiments import experiment
 from painters_utils.study.recordings import MOST_TOKENS, SEEDS
 from painters_utils.study.variants import neighbour_swaps
 from painters_utils.study.velocity import PROMPTS
@@ -28,7 +27,6 @@ from .arguments import read_arguments
 from .config import Study
 from .flop import count_flop
 
-ALONE = experiment("layer_by_layer").notebook
 GALLERY = 4  # pictures per prompt in 01_models
 GRID = 15  # cells of 10_looped_parallel for each stack, of which the velocity error is taken
 SHARE_OF_PEAK = 0.4  # of the speed of a large matrix product that a forward pass reaches
@@ -168,7 +166,7 @@ def error_passes(notebooks: list[str], model: Model) -> int:
     first = 2 * model.steps + 1
     grid = GRID * len(model.depths) + first
     singles = sum(model.depths.values()) + sum(map(len, neighbour_swaps(model.depths).values())) + first
-    return grid * ("10_looped_parallel" in notebooks) + singles * (ALONE in notebooks)
+    return grid * ("10_looped_parallel" in notebooks) + singles * ("12_layer_by_layer" in notebooks)
 
 
 def count_tokens(model: Model) -> int:

@@ -250,13 +250,13 @@ def roles(rows: Rows) -> list[dict]:
 
 def apart(roles: Mapping[str, Rows]) -> dict | None:
     """Of pairs of scores that miss different layers most, the one of which each most surely needs its own layer: its
-    stack and two of {"score", "layer", "other", "own"}; None if that is sure of no pair."""
+    stack, `of` how many it is the surest, and two of {"score", "layer", "other", "own"}; None if that is sure of no pair."""
     pairs = [{"stack": stack} | dict(pair) for stack, some in roles.items() for pair in some]
     surest = max(pairs, key=lambda pair: min(own["low"] for own in pair["own"]), default=None)
     if surest is None or min(own["low"] for own in surest["own"]) <= 0:
         return None
     told = zip(surest["scores"], surest["layers"], reversed(surest["layers"]), surest["own"], strict=True)
-    return {"stack": short(surest["stack"]),
+    return {"stack": short(surest["stack"]), "of": len(pairs),
             "each": [{"score": NAMES[score].removesuffix(" kept"), "layer": layer, "other": other, "own": own}
                      for score, layer, other, own in told]}  # fmt: skip
 
