@@ -250,7 +250,7 @@ def roles(rows: Rows) -> list[dict]:
 
 def apart(roles: Mapping[str, Rows]) -> dict | None:
     """Of pairs of scores that miss different layers most, the one of which each most surely needs its own layer: its
-    stack, `of` how many it is the surest, and two of {"score", "layer", "other", "own"}; None if that is sure of no pair."""
+    stack, `of` how many, and for each {"score", "layer", "other", "own"}; None if that is sure of no pair."""
     pairs = [{"stack": stack} | dict(pair) for stack, some in roles.items() for pair in some]
     surest = max(pairs, key=lambda pair: min(own["low"] for own in pair["own"]), default=None)
     if surest is None or min(own["low"] for own in surest["own"]) <= 0:
