@@ -554,7 +554,7 @@ def test_what_searches_have_found_is_told_with_its_interval(tmp_path, monkeypatc
         "single layer 6 carries more of the fine detail, of which 20 points (16 to 24) more is lost without it than "
         "without layer 3, and single layer 3 carries more of the layout, of which 30 points (26 to 34)"
     ) in section(page, "roles")
-    assert "and these numbers are the other half’s, of the surest of 4 such pairs." in section(page, "roles")
+    assert "and these numbers are the other half’s, of the surest of 2 such pairs." in section(page, "roles")
     assert facts.apart({"single": []}) is None
     worth = section(page, "worth")
     assert "with a correlation of 0.60 (0.56 – 0.64), the denoising loss with one of −1.00 (−1.04 –" in worth
