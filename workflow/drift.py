@@ -31,7 +31,7 @@ from painters_utils.engine.stacks import find_stacks
 from painters_utils.engine.starts import Starts
 from painters_utils.engine.strategies import build_order, split
 from painters_utils.errors import InputError
-from painters_utils.measure.intervals import ends, middle_95
+from painters_utils.measure.intervals import ends, holm, middle_95
 from painters_utils.measure.world import CheckerScorer
 from painters_utils.models.loading import load_pipeline
 from painters_utils.models.model import Model
@@ -41,7 +41,6 @@ from painters_utils.study.experiments import halves
 from painters_utils.study.store import Store
 from painters_utils.study.variants import sweep_variants
 
-from .findings.claims import holm
 from .search import command, made_by
 
 LEARNING, JUDGING = 4, 12  # prompts of each of the suite's tasks: the first, and those after them

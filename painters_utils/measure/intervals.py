@@ -7,6 +7,7 @@ from math import isnan
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from scipy.stats import norm
 
 Interval = tuple[float, float, float]  # mean, low, high
 
@@ -80,6 +81,23 @@ def middle_95(draws: np.ndarray) -> tuple[float, float]:
     """The 2.5th and the 97.5th percentile."""
     low, high = np.percentile(draws, (2.5, 97.5))
     return float(low), float(high)
+
+
+def holm(p: Sequence[float], level: float = 0.05) -> np.ndarray:
+    """Which of these p values survive Holm's correction: the k-th smallest of n lies below level / (n - k + 1)."""
+    order = np.argsort(p, kind="stable")
+    below = np.asarray(p)[order] <= level / np.arange(len(order), 0, -1)
+    survives = np.zeros(len(order), bool)
+    survives[order] = np.minimum.accumulate(below)
+    return survives
+
+
+def p_value(mean: float, low: float, high: float, threshold: float = 0.0) -> float:
+    """The two-sided p value of a 95 % interval, taken as that of a normal distribution.
+
+    A bootstrap of some thousand draws says nothing of p values as small as many tests together need.
+    """
+    return float(2 * norm.sf(2 * norm.ppf(0.975) * abs(mean - threshold) / (high - low)))
 
 
 def with_interval(mean: float, low: float, high: float) -> str:

@@ -63,7 +63,7 @@ class Model:
             from originals.skeleton import default_call, stack_depths
 
             depths, call = depths or stack_depths(source), call or default_call(source)
-        usual: dict[str, Any] = {"dtype": "float32", "batch": 32} if mini else {"dtype": "bfloat16", "batch": 1}
+        usual: dict[str, Any] = {"dtype": "float32", "batch": 40} if mini else {"dtype": "bfloat16", "batch": 1}
         about = {key.name: row[key.name] for key in fields(cls) if key.name in row}
         about |= {
             "name": name, "source": source, "depths": depths, "call": call, "mini": mini,

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from painters_utils.engine.describe import short
-from painters_utils.measure.intervals import chance_of_least, ends
+from painters_utils.measure.intervals import chance_of_least, ends, holm, p_value
 
 from .experiments import experiment
 from .numbers import searched_alone
@@ -29,7 +29,7 @@ class Alone:
 
     table: pd.DataFrame  # a row for each layer: stack, name and words of its variant, scores with intervals, pictures
     least: pd.Series  # by layer ("MM-DiT 7"): how often it is the one needed most when the prompts are drawn anew
-    roles: Mapping[str, list[dict[str, Any]]]  # of each stack, what `find_roles` finds
+    roles: Mapping[str, list[dict[str, Any]]]  # of each stack, the pairs of `with_surety`
     studio: Studio
     searched: bool
 
@@ -47,12 +47,12 @@ def leave_out_each(studio: Studio, anew: bool = False) -> Alone:
         kept = pd.DataFrame({name: studio.scaled(one)["kept"] for name, one in zip(names, variants, strict=True)})
         roles = {stack: find_roles([studio.scaled(one) for one in variants if one.stack == stack])
                  for stack in studio.model.depths}  # fmt: skip
-        return Alone(table, chance_of_least(kept, studio.full["prompt"]), roles, studio, False)
+        return Alone(table, chance_of_least(kept, studio.full["prompt"]), with_surety(roles), studio, False)
     about = pd.DataFrame([{"name": one.name, "stack": one.stack, "strategy": "skip", "words": one.words}
                           for one in variants])  # fmt: skip
     table = about.join(pd.DataFrame(**found["kept"], dtype=float)).assign(pictures=found["pictures a layer"])
     shown = Studio(studio.model, studio.shown, studio.seeds[:1], studio.out)
-    return Alone(table, pd.Series(found["least"]), found["roles"], shown, True)
+    return Alone(table, pd.Series(found["least"]), with_surety(found["roles"]), shown, True)
 
 
 def find_roles(scaled: Sequence[pd.DataFrame]) -> list[dict[str, Any]]:
@@ -75,3 +75,14 @@ def find_roles(scaled: Sequence[pd.DataFrame]) -> list[dict[str, Any]]:
             own = [tested[0][:, 1] - tested[0][:, 0], tested[1][:, 0] - tested[1][:, 1]]
             found.append({"scores": list(pair), "layers": layers, "own": [ends(of, prompts[~choosing]) for of in own]})
     return found
+
+
+def with_surety(roles: Mapping[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    """The pairs of `find_roles`, each with "sure": whether both scores need their own layer, corrected for many pairs.
+
+    Both have to, so a pair's p value is the larger of the two; Holm's correction is over the pairs of all stacks.
+    """
+    values = [max(p_value(**own) if own["mean"] > 0 else 1.0 for own in pair["own"])
+              for pairs in roles.values() for pair in pairs]  # fmt: skip
+    sure = iter(holm(values).tolist())
+    return {stack: [pair | {"sure": next(sure)} for pair in pairs] for stack, pairs in roles.items()}

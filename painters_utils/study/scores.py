@@ -67,18 +67,21 @@ def scale(table: pd.DataFrame, full: pd.DataFrame, floor: Mapping[str, float], o
 def summarise(table: pd.DataFrame, scaled: pd.DataFrame, full: pd.DataFrame, names: Sequence[str]) -> dict[str, float]:
     """Means with 95 % intervals over prompts and seeds, paired with the untouched model's pictures.
 
-    {"kept": mean, "kept low": …, "kept high": …, "adherence": …, …, "change": …, "pictures": n, "not finite": n}; where
-    the scorer counts them also "duplicates", the surplus over the untouched model's, and "distance" and
+    A prompt and seed that stand in several rows, as of the draws of a random order, are averaged first: another draw is
+    no further picture of chance. {"kept": mean, "kept low": …, "kept high": …, "adherence": …, …, "change": …,
+    "pictures": how many prompts and seeds, "orders": rows for each, "not finite": rows}; where the scorer counts them also "duplicates", the surplus over the untouched model's, and "distance" and
     "distance untouched", the kernel distances of the variant's and of the untouched model's pictures to rendered ones.
     """
     row: dict[str, float] = {}
-    for name, values in [(name, scaled[name]) for name in ("kept", *names)] + [("change", table["change"])]:
-        ends = interval(values, table["prompt"])
+    told = scaled[["kept", *names]].assign(change=table["change"])
+    told = told.groupby([table["prompt"], table["seed"]], sort=False).mean()
+    for name, values in told.items():
+        ends = interval(values, told.index.get_level_values("prompt"))
         row |= {name + end: value for end, value in zip(("", " low", " high"), ends, strict=True)}
     if "duplicates" in table:
         row["duplicates"] = float(table["duplicates"].mean() - full["duplicates"].mean())
         row["distance"], row["distance untouched"] = (float(one["distance"].mean()) for one in (table, full))
-    return row | {"pictures": len(table), "not finite": int((~table["finite"]).sum())}
+    return row | {"pictures": len(told), "orders": len(table) // len(told), "not finite": int((~table["finite"]).sum())}
 
 
 def without_broken(table: pd.DataFrame) -> pd.DataFrame:

@@ -192,7 +192,7 @@ class Studio:
     def summary(self, *variants: Variant) -> dict[str, float]:
         """What is left: each score's mean and 95 % interval (`scores.summarise`).
 
-        Several variants, such as the draws of a random order, are taken together as more pictures of the same prompts.
+        Several variants, such as the draws of a random order, are averaged picture by picture.
         """
         table, scaled = (pd.concat([of(variant) for variant in variants]) for of in (self.scores, self.scaled))
         return summarise(table, scaled, self.full, self.score_names)

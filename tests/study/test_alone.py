@@ -10,7 +10,7 @@ import pytest
 from painters_utils import Model, Studio
 from painters_utils.paths import DATA
 from painters_utils.study import numbers
-from painters_utils.study.alone import find_roles, leave_out_each
+from painters_utils.study.alone import find_roles, leave_out_each, with_surety
 from painters_utils.study.numbers import as_scored, searched_alone
 from workflow import worth
 
@@ -114,6 +114,7 @@ def test_planted_roles_are_found_and_no_others():
     assert found["scores"] == ["fine", "layout"] and found["layers"] == [2, 5]
     for own, mean in zip(found["own"], (0.4, 0.4), strict=True):
         assert own["mean"] == pytest.approx(mean, abs=0.01) and own["low"] < own["mean"] < own["high"]
+    assert with_surety({"one": [found], "other": []}) == {"one": [found | {"sure": True}], "other": []}
     alike = {("fine", 2): 0.5, ("layout", 2): 0.6, ("quality", 2): 0.3}
     assert find_roles(without_layers(alike)) == [], "one layer for all"
 
@@ -123,3 +124,14 @@ def test_luck_makes_no_role():
     alike = {(score, layer): 0.3 for score in ("broad", "fine", "quality", "layout") for layer in (2, 5)}
     found = find_roles(without_layers(alike, noise=0.5))
     assert not [pair for pair in found if min(own["low"] for own in pair["own"]) > 0]
+
+
+def test_a_pair_is_as_sure_as_the_less_sure_of_its_two_corrected_for_all_pairs():
+    likely, sure, against = ({"mean": mean, "low": mean - 0.1, "high": mean + 0.1} for mean in (0.11, 0.5, -0.5))
+    pair = {"own": [sure, likely]}
+
+    def are(*pairs):
+        return [pair["sure"] for pair in with_surety({"stack": list(pairs)})["stack"]]
+
+    assert are(pair) == [True] and are(pair, pair) == [False, False], "5 % each are too many together"
+    assert are({"own": [sure, sure]}, pair) == [True, True] and are({"own": [sure, against]}) == [False]

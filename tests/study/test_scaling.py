@@ -100,12 +100,14 @@ def test_surplus_and_distance_stand_beside_the_untouched_models():
     assert (row["duplicates"], row["distance"], row["distance untouched"]) == pytest.approx((0.75, 0.4, 0.1))
 
 
-def test_draws_taken_together_are_more_pictures_of_the_same_prompts():
+def test_draws_taken_together_are_averaged_picture_by_picture():
     variants = [planted(adherence=mean, quality=0.5, layout=0.9) for mean in (0.2, 0.8)]
     both = pd.concat(variants)
     scaled = pd.concat([scale(variant, FULL, FLOOR, OVERALL) for variant in variants])
     row = summarise(both, scaled, FULL, list(FLOOR))
-    assert row["adherence"] == pytest.approx(0.5) and row["pictures"] == 80
+    assert row["adherence"] == pytest.approx(0.5) and (row["pictures"], row["orders"]) == (40, 2)
+    mean = (scaled["adherence"][:40].to_numpy() + scaled["adherence"][40:].to_numpy()) / 2
+    assert row["adherence low"] == pytest.approx(interval(mean, variants[0]["prompt"])[1]), "no narrower for many draws"
 
 
 def test_verdicts_follow_from_the_interval():

@@ -142,7 +142,7 @@ def test_what_pictures_depend_on_stands_in_the_executed_notebook(tmp_path):
     plain, chosen = load_study("smoke", tmp_path), load_study("smoke", tmp_path, loading={"dtype": "bfloat16"})
     for study, dtype in ((plain, "float32"), (chosen, "bfloat16")):
         told = study.parameters(study.models[0], "05_skip")
-        assert told["loading"] == {"dtype": dtype, "device": None, "offload": "none", "quantize": "none", "batch": 32}
+        assert told["loading"] == {"dtype": dtype, "device": None, "offload": "none", "quantize": "none", "batch": 40}
         assert told["steps"] == 2 and told["prompts"] == study.settings.prompts
         assert set(told["judges"]) == {"clip", "dino"}
 

@@ -11,13 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import yaml
-from scipy.stats import norm
 
 from painters_utils.errors import unknown
-from painters_utils.measure.intervals import Interval, in_digits
+from painters_utils.measure.intervals import Interval, holm, in_digits, p_value
 from painters_utils.paths import DATA
 from painters_utils.study.scores import CATASTROPHIC, NAMES
 
@@ -109,29 +107,17 @@ def correct(found: Sequence[Verdict], level: float = 0.05) -> list[Verdict]:
 
     With a hundred tests some intervals miss by chance. Holm (1979) orders the parts by their p value and asks of the
     k-th of n that it is below level / (n − k + 1). All parts that have an interval count, whatever came out: a family
-    of those that came out sure would be chosen by its outcome. The p values come from the intervals, taken as those of
-    a normal distribution: a bootstrap of some thousand draws says nothing of p values as small as are needed here.
+    of those that came out sure would be chosen by its outcome.
     """
     tested = [(one, part) for one, verdict in enumerate(found) for part, outcome in enumerate(verdict.outcomes)
               if outcome.high > outcome.low]  # fmt: skip
     outcomes = [found[one].outcomes[part] for one, part in tested]
-    width = np.array([outcome.high - outcome.low for outcome in outcomes])
-    away = np.array([abs(outcome.mean - outcome.threshold) for outcome in outcomes])
-    values = 2 * norm.sf(2 * norm.ppf(0.975) * away / width)
+    values = [p_value(one.mean, one.low, one.high, one.threshold) for one in outcomes]
     unsure = {place for place, sure in zip(tested, holm(values, level), strict=True) if not sure}
     return [replace(verdict, outcomes=[replace(outcome, survives=outcome.verdict not in (HOLDS, FAILS)
                                                or (one, part) not in unsure)
                                        for part, outcome in enumerate(verdict.outcomes)])
             for one, verdict in enumerate(found)]  # fmt: skip
-
-
-def holm(p: Sequence[float], level: float = 0.05) -> np.ndarray:
-    """Which of these p values survive Holm's correction: the k-th smallest of n lies below level / (n - k + 1)."""
-    order = np.argsort(p, kind="stable")
-    below = np.asarray(p)[order] <= level / np.arange(len(order), 0, -1)
-    survives = np.zeros(len(order), bool)
-    survives[order] = np.minimum.accumulate(below)
-    return survives
 
 
 def at_threshold(found: Sequence[Verdict], level: float, usual: float = CATASTROPHIC) -> dict[str, int]:

@@ -183,10 +183,7 @@ def run_test(test: Mapping, preset: str, evidence: Evidence, study: Mapping[str,
     if lacking := evidence.lacks(*dict.fromkeys(needed + ["12_layer_by_layer"] * role)):
         return unmeasured(f"{NAMES[score]} of {name_of(test['of'])} ({lacking})")
     values = evidence.scores(preset, test["of"])[score]
-    name, beside_name = (
-        name_of(one, evidence.variants(preset, one)[1] if one["strategy"].startswith("remove_") else ())
-        for one in (test["of"], of)
-    )
+    name, beside_name = (name_of(one, evidence.variants(preset, one)[1]) for one in (test["of"], of))
     threshold, side = test.get("than"), test["is"]
     counted = score == "duplicates"  # and no share
     if not other:
@@ -195,7 +192,7 @@ def run_test(test: Mapping, preset: str, evidence: Evidence, study: Mapping[str,
         words += f" than {told_threshold(score, threshold)}"
         if score == "duplicates":
             words = f"{name} paints {apart(score, found)} than the untouched model"
-            words += f"; the claim says {side_of(side)}"
+            words += f"; the claim says that it paints {side_of(side)}"
         beside_full = threshold == 1 or score == "duplicates"
         return compare(words, found, side, threshold, difference=beside_full, unit="" if counted else "%")
     beside = evidence.scores(preset, of)[other_score]
@@ -206,24 +203,25 @@ def run_test(test: Mapping, preset: str, evidence: Evidence, study: Mapping[str,
         of_score = "" if score in ("kept", "duplicates") else f" of the {called(score)}"
         words = f"{name} keeps {apart(score, found)}{of_score} than {beside_name}"
     else:
-        words = f"under {name}, {apart(score, found)} is kept of the {called(score)}"
-        words += f" than of the {called(other_score)}"
+        words = f"{name} keeps {apart(score, found)} of the {called(score)} than of the {called(other_score)}"
     by = told_threshold(score, threshold).replace("%", "points")
-    words += f"; the claim says {side_of(side)}" if not threshold else f"; the claim says {at_most(side)} {by} more"
+    claimed = f"{at_most(side)} {by} more" if threshold else side_of(side)
+    words += f"; the claim says that it keeps {claimed}"
     return compare(words, found, side, threshold, difference=True, unit="" if counted else "points")
 
 
 def name_of(of: Mapping, variants: Sequence[Variant] = ()) -> str:
-    """ "skip (MM-DiT, low)"; of layers removed at an end also how many, where its `variants` agree on that."""
+    """ "skip (MM-DiT, low)"; of layers removed at an end also how many, where its `variants` agree on that, and of the
+    article's orders what its author ran beside what he wrote."""
     stack, band, place, role = (of.get(key) for key in ("stack", "band", "place", "role"))
     where = ["MM-DiT" if stack == "mm" else stack, band and "–".join(map(str, dict.fromkeys(band)))]
     where += [None if place in ("any", "first", "last") else place, role and f"layers for {called(role)}"]
-    inside = ", ".join(part for part in where if part)
+    inside = ", ".join([*(part for part in where if part), *dict.fromkeys(filter(None, (one.slip for one in variants)))])
     title = TITLES[of["strategy"]]
     if title.startswith("without "):  # first or last; a variant's own name ends in how many, if that is not one
         counts = {variant.name.removeprefix(title).strip() or "1" for variant in variants}
         many = counts.pop() if len(counts) == 1 else ""
-        title = title.replace("without", "without the") + {"1": " layer", "": " layers"}.get(many, f" {many} layers")
+        title = title.replace("without", "the model without its") + {"1": " layer", "": " layers"}.get(many, f" {many} layers")
     return title + (f" ({inside})" if inside else "")
 
 
@@ -302,8 +300,9 @@ def contrast(test: Mapping, evidence: Evidence, study: Mapping[str, Evidence]) -
     if any(found.grouped for found in evidence.clustered.values()):
         return measured("contrast of its bands beyond chance", interval_of_draws(draws), test["is"], test["than"])
     found = interval_of_draws(draws)
-    words = f"no border is found; cut in two all the same, the contrast beyond chance is {with_interval(*found)}; "
-    words += f"the claim says {side_of(test['is'])} than {test['than']:g}, of groups that have a border"
+    words = "clustering finds no border, so there are no groups that the claim could be judged by; cut in two all the "
+    words += f"same, the contrast beyond chance is {with_interval(*found)}; the claim says {side_of(test['is'])} than "
+    words += f"{test['than']:g}"
     outcome = compare(words, found, test["is"], test["than"], unit="")
     return replace(outcome, verdict=OPEN) if outcome.verdict == HOLDS else outcome  # groups without a border are none
 

@@ -31,7 +31,7 @@ from workflow.notebooks import saves_numbers
 from . import facts
 from .charts import fewer_chart, heat_map, interval_plot, sweep_charts, worth_chart
 from .costs import cost_chapters
-from .facts import minus
+from .facts import typeset
 
 TEMPLATE = Path(__file__).parent / "template"
 BY_HAND = "by-hand"  # where what no study makes is kept: pages in report/notebooks, numbers in data (`by_hand.py`)
@@ -46,7 +46,7 @@ VERDICTS = {
     PART: "so many of its parts hold",
     FAILS: "an interval lies on the other side, and no part holds",
     SAME: f"the whole interval of a difference lies within {100 * MARGIN:.0f} points of none, whichever side it is on",
-    OPEN: "the interval lies on both sides",
+    OPEN: "the interval lies on both sides, or there is nothing that the claim could be judged by",
     UNMEASURED: "these pictures cannot be scored on it",
 }
 
@@ -114,19 +114,19 @@ def templates() -> Environment:
     jinja.filters |= {
         "bold": bold,
         "once": once,
-        "two": lambda number: "–" if number is None else minus(f"{number:.2f}"),
-        "pct": lambda number: "–" if number is None else minus(percent(number)),
+        "two": lambda number: "–" if number is None else typeset(f"{number:.2f}"),
+        "pct": lambda number: "–" if number is None else typeset(percent(number)),
         "ends": facts.percent,
         "share": share,
-        "finely": lambda of: minus(f"{100 * of['mean']:.1f} % ({100 * of['low']:.1f} – {100 * of['high']:.1f} %)"),
+        "finely": lambda of: typeset(f"{100 * of['mean']:.1f} % ({100 * of['low']:.1f} – {100 * of['high']:.1f} %)"),
         "small_share": lambda number: f"{100 * number:.2g} %",
-        "three": lambda ends: minus(percent(*ends)),
+        "three": lambda ends: typeset(percent(*ends)),
         "points": points,
-        "more": lambda of: minus(how_much(of["mean"], of["low"], of["high"])) if any_of(of) else "no more and no less",
-        "plain": lambda of: "–" if of["mean"] is None else minus("{mean:.2f} ({low:.2f} – {high:.2f})".format_map(of)),
+        "more": lambda of: typeset(how_much(of["mean"], of["low"], of["high"])) if any_of(of) else "no more and no less",
+        "plain": lambda of: "–" if of["mean"] is None else typeset("{mean:.2f} ({low:.2f} – {high:.2f})".format_map(of)),
         "place": lambda number: round(100 * (min(max(number, -0.2), 1.2) + 0.2) / 1.4, 1),
         "upper_first": lambda words: words[:1].upper() + words[1:],
-        "minus": minus,
+        "typeset": typeset,
         "lower_first": lambda words: words[:1].lower() + words[1:],
     }
     return jinja
@@ -134,7 +134,7 @@ def templates() -> Environment:
 
 def share(of: Mapping[str, float]) -> str:
     """ "82 % (75 – 89 %)"."""
-    return minus(percent(*(of[end] for end in ("mean", "low", "high"))))
+    return typeset(percent(*(of[end] for end in ("mean", "low", "high"))))
 
 
 def any_of(of: Mapping[str, float]) -> bool:
@@ -144,7 +144,7 @@ def any_of(of: Mapping[str, float]) -> bool:
 
 def points(of: Mapping[str, float]) -> str:
     """ "31 points (24 to 38)"."""
-    return minus(in_points(*(of[end] for end in ("mean", "low", "high"))))
+    return typeset(in_points(*(of[end] for end in ("mean", "low", "high"))))
 
 
 def title_of(document: nbformat.NotebookNode) -> str:

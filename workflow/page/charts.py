@@ -15,7 +15,7 @@ from PIL import Image
 from painters_utils.engine.describe import short
 from painters_utils.measure.ranks import spearman
 
-from .facts import minus, percent
+from .facts import typeset, percent
 
 WIDTH, HEIGHT = 420, 250  # px of a line chart: it fits a phone almost unshrunk
 LEFT, RIGHT, TOP, BOTTOM = 44, 104, 12, 40
@@ -179,7 +179,7 @@ def sweep_charts(
             points = [(0.0, 1.0, "nothing changed: 100 %")]
             points += [(row["share"], row["kept"], f"{row['name']}: {percent(row)} of the score") for row in of]
             lines.append(Line(titles[strategy], colours[strategy], points))
-        told = "; ".join(f"{line.name} {100 * line.points[-1][1]:.0f} %" for line in lines)
+        told = typeset("; ".join(f"{line.name} {100 * line.points[-1][1]:.0f} %" for line in lines))
         title = f"{short(stack)}: share of the score kept as ever more layers change. At the largest share: {told}."
         name = f"share of the {short(stack)} layers changed"
         charts.append(
@@ -195,7 +195,8 @@ def worth_chart(found: Mapping) -> Markup:
     groups = [
         Line(short(stack), colours[stack], [
             (row[measure], row["score lost"],
-             f"layer {row['layer']}: velocity error {row[measure]:.2g}, score lost {round(100 * row['score lost'])} %")
+             typeset(f"layer {row['layer']}: velocity error {row[measure]:.2g}, score lost "
+                     f"{round(100 * row['score lost'])} %"))
             for row in some.to_dict("records")
         ])
         for stack, some in layers.groupby("stack", sort=False)
@@ -246,7 +247,7 @@ def interval_plot(outcome: Mapping) -> Markup:
     start, wide = (limit, 160 - limit) if outcome["side"] == "above" else (0, limit)
     ends = f"M{at(outcome['low']):.1f} 8H{at(outcome['high']):.1f}"
     threshold = outcome["threshold"] * (100 if outcome["unit"] else 1)
-    words = label(limit, 27, minus(f"{threshold:g}" + " %" * (outcome["unit"] == "%")), place)
+    words = label(limit, 27, typeset(f"{threshold:g}" + " %" * (outcome["unit"] == "%")), place)
     return Markup(  # hundreds of these are on the page, each beside its numbers in words
         f'<svg class="interval" aria-hidden="true" width="160" height="30"><path class="claimed" '
         f'd="M{start:.1f} 0h{wide:.1f}v16H{start:.1f}z"/><path class="limit" d="M{limit:.1f} 0v16"/>'

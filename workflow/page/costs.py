@@ -21,7 +21,7 @@ from painters_utils.paths import ROOT
 from painters_utils.show.figures import BLUE, GREY, ORANGE, table_html
 
 from .charts import Line, line_chart, log_axis
-from .facts import minus
+from .facts import typeset
 
 RESULTS = ROOT / "benchmarks/results"
 COLOURS = {"untouched": GREY, "recording": BLUE, "by hand": ORANGE}
@@ -45,7 +45,8 @@ def cost_chapters(folder: Path = RESULTS) -> list[dict]:
         name = f"{cost['of']}: {where}, {machine['cores']} cores, torch {machine['torch']}"
         if machine["busy"] > machine["cores"] / 2:
             name += ", busy with other work"
-        table = table_html(cost_table(cost["rows"]), f"Medians with their 95 % intervals. {name}.")
+        rows = [row | {key: typeset(row[key]) for key in ("what", "note")} for row in cost["rows"]]
+        table = table_html(cost_table(rows), f"Medians with their 95 % intervals. {name}.")
         words = in_words(cost["rows"])
         chapters.append(
             {"machine": name, "words": words, "charts": cost_charts(points) if points else [], "table": Markup(table)}
@@ -92,7 +93,7 @@ def cost_charts(points: Sequence[Mapping]) -> list[Markup]:
         lines = []
         for line, of in some.groupby("line", sort=False):
             said = [(x, y, f"{line}, {x:g} {over}: {y:.3g} {what}") for x, y in zip(of["x"], of["y"], strict=True)]
-            lines.append(Line(minus(f"{line} {slope_of(of):.2f}"), COLOURS[str(line)], said))
+            lines.append(Line(typeset(f"{line} {slope_of(of):.2f}"), COLOURS[str(line)], said))
         title = f"{what} by {over}; slopes: {', '.join(line.name for line in lines)}."
         ticks = sorted(some["x"].unique())
         charts.append(line_chart(lines, title, log_axis(over, ticks, ticks), log_axis(what, some["y"].tolist())))
@@ -108,7 +109,7 @@ def in_words(rows: Sequence[Mapping]) -> list[str]:
     """What the rows say, a sentence each; those that were not measured are left out."""
     found = {row["id"]: row for row in rows}
     return [
-        f"**{heads[goal_met(found[key]) == 'yes']}.** {found[key]['what'].capitalize()}: {in_short(found[key])}."
+        typeset(f"**{heads[goal_met(found[key]) == 'yes']}.** {found[key]['what'].capitalize()}: {in_short(found[key])}.")
         for key, heads in HEADS.items()
         if key in found
     ]

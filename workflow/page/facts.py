@@ -13,6 +13,7 @@ from painters_utils.measure import intervals
 from painters_utils.models.model import Model
 from painters_utils.study.experiments import experiment
 from painters_utils.study.scores import NAMES, verdict
+from workflow.findings.claims import MARGIN
 
 Numbers = Mapping[str, Mapping[str, Mapping]]
 Rows = Sequence[Mapping]
@@ -118,13 +119,14 @@ def cards(numbers: Numbers, model: Model, strips: Sequence[Mapping]) -> dict[str
          "kept": "100 %", "ends": "", "alt": f"Six pictures of the untouched {model.title}."}
     ]  # fmt: skip
     for strategy in CARDS:
-        share, between = minus(intervals.percent(*kept[strategy].values())).split(" (")
+        share, between = typeset(intervals.percent(*kept[strategy].values())).split(" (")
         orders = draws(numbers[model.key]["13_sweep"]["rows"]) if strategy == "random_order" else 1
-        one, over = (f", one of {orders} orders", f" over {orders} orders") if orders > 1 else ("", "")
+        one, over = (f", in {orders} orders; one is shown", f" over {orders} orders") if orders > 1 else ("", "")
+        how = f"one of {whole} run in place of all" if strategy == "middle_repeat" else f"{whole} {WAYS[strategy]}"
         about = {
             "title": WAYS[strategy].capitalize(), "says": f"{name} layers {band}{one}", "kept": share,
             "ends": f"({between} ",
-            "alt": f"The same six pictures with {whole} {WAYS[strategy]}. Of the score{over}, {share} is kept.",
+            "alt": f"The same six pictures with {how}. Of the score{over}, {share} is kept.",
         }  # fmt: skip
         shown.append({"strip": of[strategy]} | about)
     return {"shown": shown, "band": whole}
@@ -169,7 +171,7 @@ def ranked(compared: Mapping) -> str:
     kept = list(compared["kept"].items())
     first, rest = kept[0], kept[1:]
     listed = ", ".join(f"{way(name)} {100 * of['mean']:.0f} %" for name, of in rest)
-    return minus(f"{way(first[0])}, the half keeps {100 * first[1]['mean']:.0f} % of the score; {listed}")
+    return typeset(f"{way(first[0])}, the half keeps {100 * first[1]['mean']:.0f} % of the score; {listed}")
 
 
 def on_the_half(of: Mapping[str, Mapping], strategy: str) -> dict[str, Any] | None:
@@ -185,19 +187,26 @@ def on_the_half(of: Mapping[str, Mapping], strategy: str) -> dict[str, Any] | No
             "more": lead(compared, strategy, "parallel") if looped else None}  # fmt: skip
 
 
+def bad_quarter(of: Mapping[str, Mapping]) -> Mapping | None:
+    """The band at random, as large as a quarter's, without which least is kept, if that is surely catastrophic."""
+    at_random = [row for row in of.get("14_controls", {}).get("rows", ()) if row["name"].endswith("at random")]
+    worst = min(at_random, key=itemgetter("kept"), default=None)
+    return worst if worst and verdict_of(worst) == "catastrophic" else None
+
+
 def least_agreed(read: Mapping) -> dict | None:
     """The kind of fact on which eye and checker agree least (02_checker)."""
     return min(read.get("agreement", ()), key=lambda row: row["agree"]["mean"], default=None)
 
 
 def differing(findings: Mapping) -> str:
-    """How often a verdict depends on the layers that were chosen, of the cases measured on both kinds of layers."""
+    """How often a verdict depends on the layers that were chosen, of the cases measured on the author's and matched."""
     cells = [cell for cell in findings["claims"] if cell["verdict"] != "not measured"]
     article, matched = ({(cell["claim"], cell["model"]) for cell in cells if cell["preset"] == preset}
                         for preset in ("article", "matched"))  # fmt: skip
     others, claims = len(findings["differ"]), len({case.split(" ")[0] for case in findings["differ"]})
-    return (f"A claim was tried on both kinds of layers in one model {len(article & matched)} times; in {others} of "
-            f"these, over {claims} claim{'s' * (claims > 1)}, the verdict depends on which were chosen.")  # fmt: skip
+    return (f"A claim was tried on both the author’s orders and the matched ones {len(article & matched)} times; in {others} "
+            f"of these, over {claims} claim{'s' * (claims > 1)}, the verdict depends on which.")  # fmt: skip
 
 
 def in_short(rows: Rows) -> dict:
@@ -210,9 +219,11 @@ def in_short(rows: Rows) -> dict:
 
 
 def pictures(rows: Rows) -> str:
-    """On how many pictures the rows rest: "30", or "15 to 150" where they differ."""
+    """On how many pictures each row rests: "40 pictures a row", "15 pictures a row, each in up to 10 orders"."""
     counts = sorted({row["pictures"] for row in rows if row.get("pictures")})
-    return f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}" if counts else ""
+    orders = max((row.get("orders", 1) for row in rows), default=1)
+    told = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}" if counts else "few"
+    return f"{told} pictures a row" + (f", each in up to {orders} orders" if orders > 1 else "")
 
 
 def distinct(rows: Rows) -> list[Mapping]:
@@ -250,13 +261,14 @@ def roles(rows: Rows) -> list[dict]:
 
 def apart(roles: Mapping[str, Rows]) -> dict | None:
     """Of pairs of scores that miss different layers most, the one of which each most surely needs its own layer: its
-    stack, `of` how many, and for each {"score", "layer", "other", "own"}; None if that is sure of no pair."""
+    stack, `of` how many, whether it is `sure` after the correction for them, and for each {"score", "layer", "other",
+    "own"}; None if that is not even likely of one pair."""
     pairs = [{"stack": stack} | dict(pair) for stack, some in roles.items() for pair in some]
     surest = max(pairs, key=lambda pair: min(own["low"] for own in pair["own"]), default=None)
     if surest is None or min(own["low"] for own in surest["own"]) <= 0:
         return None
     told = zip(surest["scores"], surest["layers"], reversed(surest["layers"]), surest["own"], strict=True)
-    return {"stack": short(surest["stack"]), "of": len(pairs),
+    return {"stack": short(surest["stack"]), "of": len(pairs), "sure": surest["sure"],
             "each": [{"score": NAMES[score].removesuffix(" kept"), "layer": layer, "other": other, "own": own}
                      for score, layer, other, own in told]}  # fmt: skip
 
@@ -275,27 +287,34 @@ def without(rows: Rows) -> list[list]:
     found = []
     for row in rows:
         told = [f"{title} {intervals.percent(row[name])}" for name, title in named if row.get(name) is not None]
-        found.append([f"without {layer(row)}", f"{percent(row)} of the score", "kept: " + minus("; ".join(told))])
+        found.append([f"without {layer(row)}", f"{percent(row)} of the score", "kept: " + typeset("; ".join(told))])
     return found
 
 
-def thinnest(models: Sequence[Model], searched: Callable[[str, Model], Mapping]) -> dict | None:
-    """Of the models' searches for fewer layers, the one after which the largest share can go together."""
-    found = []
-    for model in models:
-        if thin := searched("fewer", model):
-            row = thin["judged"][0]
-            found.append({"model": model, "layers": thin["layers"], "gone": row["left out"], "kept": row["kept"]})
-    return max(found, key=lambda one: one["gone"] / one["layers"], default=None)
+def thinned(models: Sequence[Model], searched: Callable[[str, Model], Mapping]) -> dict | None:
+    """Of the models' searches for fewer layers: of each {"gone", "layers", "kept", "layout"}, the share that was wanted,
+    and whether it is surely kept in all, "met", or in none, "missed", or else "open"."""
+    thin = [(of, of["judged"][0]) for model in models if (of := searched("fewer", model))]
+    if not thin:
+        return None
+    rows = [{"gone": row["left out"], "layers": of["layers"], "kept": row["kept"], "layout": row["layout"]["mean"]}
+            for of, row in thin]  # fmt: skip
+    met = all(row["kept"]["low"] > of["wanted"] for of, row in thin)
+    missed = all(row["kept"]["high"] < of["wanted"] for of, row in thin)
+    return {"rows": rows, "wanted": thin[0][0]["wanted"], "goal": "met" if met else "missed" if missed else "open"}
 
 
 def damped(finds: Sequence[Mapping]) -> dict[str, int] | None:
     """In how many stacks of the models' searches for drift one layer, damped to a quarter, is surely better than none
-    of the middle half, and in how many surely worse."""
+    of the middle half, in how many surely worse, and in how many the difference surely lies within MARGIN."""
     beside = [row["beside the skip"] for find in finds for row in find.get("repeats", ())
               if row["strategy"] == "middle_repeat" and row["damping"] == 4]  # fmt: skip
-    better, worse = sum(of["low"] > 0 for of in beside), sum(of["high"] < 0 for of in beside)
-    return {"stacks": len(beside), "better": better, "worse": worse} if beside else None
+    if not beside:
+        return None
+    same = [of for of in beside if -MARGIN < of["low"] and of["high"] < MARGIN]
+    sure = [of for of in beside if of not in same]
+    better, worse = sum(of["low"] > 0 for of in sure), sum(of["high"] < 0 for of in sure)
+    return {"stacks": len(beside), "better": better, "worse": worse, "same": len(same)}
 
 
 def measures(told: Sequence[Mapping], painting: int) -> list[dict]:
@@ -314,6 +333,31 @@ def in_each_stack(told: Sequence[Mapping], measure: str) -> dict[str, Mapping]:
     is all that can be drawn, as of four layers."""
     rows = [row for row in told if row["measure"] == measure and row["layers"] != ALL]
     return {row["layers"]: of for row in rows if (of := row["score lost"])["low"] < of["high"]}
+
+
+def above(rows: Sequence[Mapping], name: str) -> dict[str, Any]:
+    """The cheap measures whose rank correlation with the score lost is higher than that of the measure of this name,
+    and whether the intervals of all of them overlap with its."""
+    own = next(row["score"] for row in rows if row["name"] == name)
+    higher = [row for row in rows if (row["score"]["mean"] or 0) > own["mean"]]
+    overlap = all(row["score"]["low"] <= own["high"] for row in higher)
+    return {"names": [row["name"] for row in higher], "overlap": overlap}
+
+
+def any_order(bands: Rows) -> str:
+    """Whether it matters in which random order a band runs: the bands of 08_random_order, its draws compared."""
+    sure = [band for band in bands if band["sure"]]
+    told = [
+        f"In the {short(band['stack'])} stack’s {band['place']} band it matters which order is drawn: the worst of "
+        f"{band['draws']} keeps {intervals.percent(band['worst'])}, the best {intervals.percent(band['best'])}, and luck "
+        f"alone sets them so far apart in {intervals.percent(band['luck'])} of cases."
+        for band in sure
+    ]
+    if others := len(bands) - len(sure):
+        where = "the other band" if others == 1 else "the other bands" if sure else "no band"
+        told.append(f"In {where} one order is as good as another, as far as these pictures tell." if sure else
+                    f"In {where} does it surely matter which order is drawn.")  # fmt: skip
+    return " ".join(told)
 
 
 def worst(rows: Rows) -> int:
@@ -362,12 +406,14 @@ def verdict_of(row: Mapping) -> str:
 
 def percent(row: Mapping) -> str:
     """ "70 % (62 – 78 %)"."""
-    return minus(intervals.percent(*(row[key] for key in ("kept", "kept low", "kept high"))))
+    return typeset(intervals.percent(*(row[key] for key in ("kept", "kept low", "kept high"))))
 
 
-def minus(words: str) -> str:
-    """The words with a true minus sign before numbers; no line ends within "70 %" and "(62 – 78 %)"."""
-    words = re.sub(r"-(?=\d)", "\N{MINUS SIGN}", words).replace(" %", "\N{NO-BREAK SPACE}%")
+def typeset(words: str) -> str:
+    """The words as they are printed: a true minus sign before numbers, an apostrophe that is none of code's, and no end
+    of a line within "70 %" and "(62 – 78 %)"."""
+    words = re.sub(r"(?<![\w–])-(?=\d)", "\N{MINUS SIGN}", words)
+    words = re.sub(r"(?<=\w)'", "\N{RIGHT SINGLE QUOTATION MARK}", words).replace(" %", "\N{NO-BREAK SPACE}%")
     return words.replace(" – ", "\N{NO-BREAK SPACE}–\N{WORD JOINER}\N{NO-BREAK SPACE}")
 
 
@@ -375,6 +421,11 @@ def place(row: Mapping) -> str:
     """ "MM-DiT skip 7–10"; no line ends within "7–10" or "× 3"."""
     name = row["name"].replace(" × ", "\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}")
     return f"{short(row['stack'])} {name}".replace("–", "–\N{WORD JOINER}")
+
+
+def as_run(row: Mapping) -> str:
+    """What the article's author ran beside what he wrote, in brackets; "" if nothing."""
+    return f" ({row['slip']})" if row.get("slip") else ""
 
 
 def layer(row: Mapping) -> str:
