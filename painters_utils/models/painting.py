@@ -63,13 +63,17 @@ def paint(
     require_positive("batch", batch)
     jobs = [(prompt, seed) for prompt in prompts for seed in seeds]
     pictures = []
+    # Tensors of which no version is counted save a processor some 3 % of a call. On a GPU, parts that are moved or
+    # quantised want the usual ones.
+    lean = pipe.device.type == "cpu"
     with tqdm(total=len(jobs), desc=desc, unit="picture", leave=False, disable=len(jobs) <= batch) as progress:
         for start in range(0, len(jobs), batch):
             part = jobs[start : start + batch]
             generators = [noise_generator(prompt, seed) for prompt, seed in part]
             given = pipeline_kwargs([prompt for prompt, _ in part], call)
             try:
-                output = pipe(**given, generator=generators, output_type="pt")
+                with torch.inference_mode(lean):
+                    output = pipe(**given, generator=generators, output_type="pt")
             except torch.OutOfMemoryError as error:
                 raise too_large(type(pipe).__name__) from error
             if not isinstance(images := getattr(output, "images", None), torch.Tensor) or images.ndim != 4:

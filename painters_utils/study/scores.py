@@ -69,8 +69,9 @@ def summarise(table: pd.DataFrame, scaled: pd.DataFrame, full: pd.DataFrame, nam
 
     A prompt and seed that stand in several rows, as of the draws of a random order, are averaged first: another draw is
     no further picture of chance. {"kept": mean, "kept low": …, "kept high": …, "adherence": …, …, "change": …,
-    "pictures": how many prompts and seeds, "orders": rows for each, "not finite": rows}; where the scorer counts them also "duplicates", the surplus over the untouched model's, and "distance" and
-    "distance untouched", the kernel distances of the variant's and of the untouched model's pictures to rendered ones.
+    "pictures": how many prompts and seeds, "orders": rows of each, "not finite": rows}; where the scorer counts them
+    also "duplicates", the surplus over the untouched model's, and "distance" and "distance untouched", the kernel
+    distances of the variant's and of the untouched model's pictures to rendered ones.
     """
     row: dict[str, float] = {}
     told = scaled[["kept", *names]].assign(change=table["change"])

@@ -385,7 +385,9 @@ def test_numbers_in_prose_are_those_that_were_saved(study, page):
     assert "precision is 99.10 % and its recall 98.20 %" in models and "in 4 of the 6 that the sections below" in models
     assert "least often on the fact “accessory”, in 70 % (66 – 74 %): the eye finds 17 % of 24 there, the" in models
     assert "the checker 46 %. Scores of fine detail are the least certain, and rather too high." in models
-    assert "agree in 89 % (85 – 93 %) whether everything asked for is there, and in 80 % (76 – 84 %) of the 51" in models
+    assert (
+        "agree in 89 % (85 – 93 %) whether everything asked for is there, and in 80 % (76 – 84 %) of the 51" in models
+    )
     space = section(page, "space")
     assert "MM-DiT 0.61 0.42 0.17" in space and "0.30 (0.20 – 0.40) standard deviations beyond chance" in space
     assert "Clustering finds no border in SD3 mini" in space
@@ -428,7 +430,9 @@ def test_not_every_quarter_can_go():
 
 
 def test_words_are_printed_with_true_signs():
-    assert facts.typeset("the layers' loss is one's -3 %, 4-8") == "the layers’ loss is one’s −3\N{NO-BREAK SPACE}%, 4-8"
+    assert (
+        facts.typeset("the layers' loss is one's -3 %, 4-8") == "the layers’ loss is one’s −3\N{NO-BREAK SPACE}%, 4-8"
+    )
 
 
 def test_a_headline_says_no_more_than_its_interval(study):
@@ -565,7 +569,13 @@ def planted(search: str, model: Model) -> tuple[dict | None, str]:
             "scales": {"tried": 96, "scenes": 9, "number surely better": 0, "best": [{}] * 3, "best together": ends(1)},
         }, ""  # fmt: skip
     if search == "loras":
-        row = {"blocks": [1, 2], "parameters": 30720, "learned": ends(0.8), "strict gained": ends(-0.1), "drawing": ends(0.1)}
+        row = {
+            "blocks": [1, 2],
+            "parameters": 30720,
+            "learned": ends(0.8),
+            "strict gained": ends(-0.1),
+            "drawing": ends(0.1),
+        }
         rows = [row | {"name": name}
                 for name in ("worth most", "worth least", "all")]  # fmt: skip
         return {
@@ -588,7 +598,9 @@ def test_what_searches_have_found_is_told_with_its_interval(tmp_path, monkeypatc
         "single layer 6 carries more of the fine detail, of which 20 points (16 to 24) more is lost without it than "
         "without layer 3, and single layer 3 carries more of the layout, of which 30 points (26 to 34)"
     ) in section(page, "roles")
-    surest = "these numbers are the other half’s, of the surest of 2 such pairs; corrected for that many, it is still sure."
+    surest = (
+        "these numbers are the other half’s, of the surest of 2 such pairs; corrected for that many, it is still sure."
+    )
     assert surest in section(page, "roles") and "two layers do differ" in section(page, "roles")
     assert facts.apart({"single": []}) is None
     worth = section(page, "worth")
@@ -607,7 +619,9 @@ def test_what_searches_have_found_is_told_with_its_interval(tmp_path, monkeypatc
     assert "vectors that are off by 50 % at the first step (squared error), and by 20 % with" in drift
     assert "None of them surely lowers the denoising loss" in drift
     lora = section(page, "lora")
-    assert "every adapter with about 31,000 parameters" in lora and "what 27 pictures lose without it; the 99 of" in lora
+    assert (
+        "every adapter with about 31,000 parameters" in lora and "what 27 pictures lose without it; the 99 of" in lora
+    )
     assert "learn 10 points more (6 to 14) than all 19 do" in lora and "these choices do not decide" in lora
 
 

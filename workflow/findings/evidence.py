@@ -216,12 +216,14 @@ def name_of(of: Mapping, variants: Sequence[Variant] = ()) -> str:
     stack, band, place, role = (of.get(key) for key in ("stack", "band", "place", "role"))
     where = ["MM-DiT" if stack == "mm" else stack, band and "–".join(map(str, dict.fromkeys(band)))]
     where += [None if place in ("any", "first", "last") else place, role and f"layers for {called(role)}"]
-    inside = ", ".join([*(part for part in where if part), *dict.fromkeys(filter(None, (one.slip for one in variants)))])
+    where += dict.fromkeys(variant.slip for variant in variants)
+    inside = ", ".join(part for part in where if part)
     title = TITLES[of["strategy"]]
     if title.startswith("without "):  # first or last; a variant's own name ends in how many, if that is not one
         counts = {variant.name.removeprefix(title).strip() or "1" for variant in variants}
         many = counts.pop() if len(counts) == 1 else ""
-        title = title.replace("without", "the model without its") + {"1": " layer", "": " layers"}.get(many, f" {many} layers")
+        title = title.replace("without", "the model without its")
+        title += {"1": " layer", "": " layers"}.get(many, f" {many} layers")
     return title + (f" ({inside})" if inside else "")
 
 

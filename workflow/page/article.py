@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 
 from painters_utils.engine.describe import short
 from painters_utils.engine.strategies import build_order
-from painters_utils.measure.intervals import how_much, percent
+from painters_utils.measure.intervals import how_much, percent, with_interval
 from painters_utils.models.model import Model
 from painters_utils.paths import DATA, ROOT
 from painters_utils.show.drawings import order_svg, stacks_svg
@@ -36,6 +36,7 @@ from .facts import typeset
 TEMPLATE = Path(__file__).parent / "template"
 BY_HAND = "by-hand"  # where what no study makes is kept: pages in report/notebooks, numbers in data (`by_hand.py`)
 TOLD_APART = ("layer_by_layer", "sweep", "controls")  # experiments with a section of their own kind
+ENDS = ("mean", "low", "high")
 Documents = Mapping[tuple[str, str], nbformat.NotebookNode]  # by the folder of the results and the notebook
 # What a lab without a stylesheet needs of figures and tables, and a page with one does not.
 CLUTTER = re.compile(
@@ -122,8 +123,8 @@ def templates() -> Environment:
         "small_share": lambda number: f"{100 * number:.2g} %",
         "three": lambda ends: typeset(percent(*ends)),
         "points": points,
-        "more": lambda of: typeset(how_much(of["mean"], of["low"], of["high"])) if any_of(of) else "no more and no less",
-        "plain": lambda of: "–" if of["mean"] is None else typeset("{mean:.2f} ({low:.2f} – {high:.2f})".format_map(of)),
+        "more": more,
+        "plain": lambda of: "–" if of["mean"] is None else typeset(with_interval(*(of[end] for end in ENDS))),
         "place": lambda number: round(100 * (min(max(number, -0.2), 1.2) + 0.2) / 1.4, 1),
         "upper_first": lambda words: words[:1].upper() + words[1:],
         "typeset": typeset,
@@ -134,17 +135,18 @@ def templates() -> Environment:
 
 def share(of: Mapping[str, float]) -> str:
     """ "82 % (75 – 89 %)"."""
-    return typeset(percent(*(of[end] for end in ("mean", "low", "high"))))
+    return typeset(percent(*(of[end] for end in ENDS)))
 
 
-def any_of(of: Mapping[str, float]) -> bool:
-    """Whether a difference and its interval are anything but 0."""
-    return any(of[end] for end in ("mean", "low", "high"))
+def more(of: Mapping[str, float]) -> str:
+    """ "12 points less (4 to 20)", of a difference of two shares."""
+    ends = [of[end] for end in ENDS]
+    return typeset(how_much(*ends)) if any(ends) else "no more and no less"
 
 
 def points(of: Mapping[str, float]) -> str:
     """ "31 points (24 to 38)"."""
-    return typeset(in_points(*(of[end] for end in ("mean", "low", "high"))))
+    return typeset(in_points(*(of[end] for end in ENDS)))
 
 
 def title_of(document: nbformat.NotebookNode) -> str:

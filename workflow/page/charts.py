@@ -15,7 +15,7 @@ from PIL import Image
 from painters_utils.engine.describe import short
 from painters_utils.measure.ranks import spearman
 
-from .facts import typeset, percent
+from .facts import percent, typeset
 
 WIDTH, HEIGHT = 420, 250  # px of a line chart: it fits a phone almost unshrunk
 LEFT, RIGHT, TOP, BOTTOM = 44, 104, 12, 40

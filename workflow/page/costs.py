@@ -108,11 +108,12 @@ def slope_of(points: pd.DataFrame) -> float:
 def in_words(rows: Sequence[Mapping]) -> list[str]:
     """What the rows say, a sentence each; those that were not measured are left out."""
     found = {row["id"]: row for row in rows}
-    return [
-        typeset(f"**{heads[goal_met(found[key]) == 'yes']}.** {found[key]['what'].capitalize()}: {in_short(found[key])}.")
+    told = [
+        f"**{heads[goal_met(found[key]) == 'yes']}.** {found[key]['what'].capitalize()}: {in_short(found[key])}."
         for key, heads in HEADS.items()
         if key in found
     ]
+    return [typeset(sentence) for sentence in told]
 
 
 HEADS = {  # of a row's sentence, and if its goal is surely met

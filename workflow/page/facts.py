@@ -205,8 +205,8 @@ def differing(findings: Mapping) -> str:
     article, matched = ({(cell["claim"], cell["model"]) for cell in cells if cell["preset"] == preset}
                         for preset in ("article", "matched"))  # fmt: skip
     others, claims = len(findings["differ"]), len({case.split(" ")[0] for case in findings["differ"]})
-    return (f"A claim was tried on both the author’s orders and the matched ones {len(article & matched)} times; in {others} "
-            f"of these, over {claims} claim{'s' * (claims > 1)}, the verdict depends on which.")  # fmt: skip
+    return (f"A claim was tried on both the author’s orders and the matched ones {len(article & matched)} times; in "
+            f"{others} of these, over {claims} claim{'s' * (claims > 1)}, the verdict depends on which.")  # fmt: skip
 
 
 def in_short(rows: Rows) -> dict:
@@ -292,8 +292,8 @@ def without(rows: Rows) -> list[list]:
 
 
 def thinned(models: Sequence[Model], searched: Callable[[str, Model], Mapping]) -> dict | None:
-    """Of the models' searches for fewer layers: of each {"gone", "layers", "kept", "layout"}, the share that was wanted,
-    and whether it is surely kept in all, "met", or in none, "missed", or else "open"."""
+    """Of the models' searches for fewer layers: of each {"gone", "layers", "kept", "layout"}, the share of the score
+    that was wanted, and whether it is surely kept in all, "met", or in none, "missed", or else "open"."""
     thin = [(of, of["judged"][0]) for model in models if (of := searched("fewer", model))]
     if not thin:
         return None
@@ -349,8 +349,8 @@ def any_order(bands: Rows) -> str:
     sure = [band for band in bands if band["sure"]]
     told = [
         f"In the {short(band['stack'])} stack’s {band['place']} band it matters which order is drawn: the worst of "
-        f"{band['draws']} keeps {intervals.percent(band['worst'])}, the best {intervals.percent(band['best'])}, and luck "
-        f"alone sets them so far apart in {intervals.percent(band['luck'])} of cases."
+        f"{band['draws']} keeps {intervals.percent(band['worst'])}, the best {intervals.percent(band['best'])}, and "
+        f"luck alone sets them so far apart in {intervals.percent(band['luck'])} of cases."
         for band in sure
     ]
     if others := len(bands) - len(sure):
@@ -410,7 +410,7 @@ def percent(row: Mapping) -> str:
 
 
 def typeset(words: str) -> str:
-    """The words as they are printed: a true minus sign before numbers, an apostrophe that is none of code's, and no end
+    """The words as they are printed: true minus signs before numbers, typographic apostrophes, and no end
     of a line within "70 %" and "(62 – 78 %)"."""
     words = re.sub(r"(?<![\w–])-(?=\d)", "\N{MINUS SIGN}", words)
     words = re.sub(r"(?<=\w)'", "\N{RIGHT SINGLE QUOTATION MARK}", words).replace(" %", "\N{NO-BREAK SPACE}%")
