@@ -126,7 +126,8 @@ def in_sweep(
 ) -> list[Variant]:  # fmt: skip
     """Every strategy of the table on ever larger middles of each stack; a random order in so many `draws` on the half.
 
-    On the half, where strategies are compared, one draw would not do; elsewhere it is one.
+    On the half, where strategies are compared, one draw would not do; elsewhere it is one. All draws but the first are
+    painted with one seed each, the seeds in turn: so many orders of all prompts are pictures enough.
     """
     require_positive("draws", draws)
     chosen = [row.name for row in EXPERIMENTS if row.swept] if strategies is None else strategies
@@ -138,7 +139,7 @@ def in_sweep(
             if str((stack, band)) not in bands:
                 continue  # the half is not among the shares
             for seed in range(1, draws):
-                about = {"preset": "sweep"}
+                about = {"preset": "sweep", "turn": seed}
                 draw = custom_variant(stack, model.depths[stack], "random_order", "", about, band=band, seed=seed)
                 if str((stack, draw.order)) not in found:
                     found.add(str((stack, draw.order)))

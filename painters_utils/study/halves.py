@@ -14,6 +14,7 @@ from painters_utils.measure.intervals import ends
 from painters_utils.models.model import Model
 
 from .experiments import halves
+from .scores import beside
 from .studio import Studio
 from .variants import Variant
 
@@ -38,7 +39,8 @@ def scores_on_halves(studio: Studio, variants: Sequence[Variant]) -> pd.DataFram
     for variant in variants:
         scaled, facts = studio.scaled(variant), studio.scores(variant).get("adherence")
         if facts is not None:
-            scaled = scaled.assign(**{"right": facts == 1, "right untouched": studio.full["adherence"] == 1})
+            untouched = beside(scaled, studio.full)["adherence"].to_numpy()
+            scaled = scaled.assign(**{"right": facts == 1, "right untouched": untouched == 1})
         about = {"model": studio.model.key, "stack": variant.stack, "strategy": variant.strategy}
         tables.append(scaled.assign(**about)[[*names, *(score for score in SAID if score in scaled)]])
     if not tables:

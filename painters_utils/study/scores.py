@@ -55,13 +55,18 @@ def scale(table: pd.DataFrame, full: pd.DataFrame, floor: Mapping[str, float], o
     """Each picture's scores so scaled that 1 is what the untouched model's picture of that prompt and seed has, and
     that the mean of all pictures is 0 at chance (Sun et al. 2024, section 3). `kept` is the mean of those in `overall`.
 
-    `table` and `full` have a row for each picture, in one order; `floor` holds the mean of each score at chance. A
-    score in which the full model itself is hardly above chance is NaN.
+    `table` and `full` have a row for each picture, `table` perhaps of some of them only; `floor` holds the mean of each
+    score at chance. A score in which the full model itself is hardly above chance is NaN.
     """
     names, above = list(floor), np.array(list(reach(full, floor).values()))
-    values = 1 + (table[names].to_numpy(float) - full[names].to_numpy(float)) / above
+    values = 1 + (table[names].to_numpy(float) - beside(table, full)[names].to_numpy(float)) / above
     scaled = table[["prompt", "seed"]].assign(**dict(zip(names, values.T, strict=True)))
     return scaled.assign(kept=scaled[list(overall)].mean(axis=1))
+
+
+def beside(table: pd.DataFrame, full: pd.DataFrame) -> pd.DataFrame:
+    """The untouched model's row of each of the table's prompts and seeds."""
+    return table[["prompt", "seed"]].merge(full, how="left", on=["prompt", "seed"])
 
 
 def summarise(table: pd.DataFrame, scaled: pd.DataFrame, full: pd.DataFrame, names: Sequence[str]) -> dict[str, float]:

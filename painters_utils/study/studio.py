@@ -101,9 +101,15 @@ class Studio:
         def compute() -> list[Picture]:
             desc, batch = variant.name if variant else "baseline", self.model.loading.batch or 1
             with self.order(variant):
-                return paint(self.pipe, self.prompts, self.seeds, batch=batch, desc=desc, **self.model.call)
+                return paint(self.pipe, self.prompts, self.seeds_of(variant), batch=batch, desc=desc, **self.model.call)
 
         return self.store.pictures([self._paints, variant and variant.run], compute)
+
+    def seeds_of(self, variant: Variant | None) -> list[int]:
+        """The seeds that a variant is painted with: all, or one if they take turns."""
+        if variant is None or variant.turn is None:
+            return list(self.seeds)
+        return [self.seeds[variant.turn % len(self.seeds)]]
 
     def order(self, variant: Variant | None) -> AbstractContextManager:
         """Let the loaded model run as a variant says, as long as the context is open."""
@@ -159,7 +165,9 @@ class Studio:
 
     def scores(self, variant: Variant) -> pd.DataFrame:
         """A row for each picture: prompt, seed, its scores, change, finite; not scaled: see `summary`."""
-        return self._kept("scores", variant, lambda: self.score(self._painted(variant)))
+        seeds = self.seeds_of(variant)
+        before = [picture for picture in self.baseline if picture.seed in seeds]
+        return self._kept("scores", variant, lambda: self.score(self._painted(variant), before))
 
     @cached_property
     def full(self) -> pd.DataFrame:
@@ -204,9 +212,9 @@ class Studio:
             rows.append({name: getattr(variant, name) for name in ABOUT} | self.summary(variant))
         return pd.DataFrame(rows)
 
-    def score(self, pictures: Sequence[Picture]) -> pd.DataFrame:
-        """All scores of pictures in the place of the baseline's, one for one."""
-        before = self.baseline
+    def score(self, pictures: Sequence[Picture], before: Sequence[Picture] | None = None) -> pd.DataFrame:
+        """All scores of pictures in the place of the baseline's, or of those of them in `before`, one for one."""
+        before = self.baseline if before is None else before
         after = [Picture(b.prompt, b.seed, p.image, p.finite) for b, p in zip(before, pictures, strict=True)]
         table = pd.DataFrame([(a.prompt, a.seed, a.finite) for a in after], columns=["prompt", "seed", "finite"])
         kept = [frequencies_kept(b.image, a.image) for b, a in zip(before, after, strict=True)]

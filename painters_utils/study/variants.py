@@ -42,6 +42,7 @@ class Variant:
     combine: str = "mean"
     affected: str = "both"
     steps: list[int] | None = None
+    turn: int | None = None  # which of a study's seeds it is painted with, if only one: they take turns
 
     @property
     def share(self) -> float:
@@ -57,7 +58,7 @@ class Variant:
     @property
     def run(self) -> dict[str, Any]:
         """All that its pictures depend on beside the model: what it is called and why it is run change nothing."""
-        return {name: getattr(self, name) for name in ("stack", "order", "combine", "affected", "steps")}
+        return {name: getattr(self, name) for name in ("stack", "order", "combine", "affected", "steps", "turn")}
 
 
 def custom_variant(

@@ -113,7 +113,7 @@ def test_running_out_of_memory_after_all_says_what_to_change(ovis, monkeypatch):
 
 
 def test_what_a_model_is_told_goes_before_the_table():
-    assert Model.named("flux-mini").loading == Loading(dtype="float32", batch=32)
+    assert Model.named("flux-mini").loading == Loading(dtype="float32", batch=40)
     schnell = Model.named("flux-schnell")
     assert schnell.loading == Loading(dtype="bfloat16", batch=1)
     changed = schnell.changed(offload="model", dtype="float16", batch=None)

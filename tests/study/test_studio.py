@@ -1,9 +1,11 @@
 """A studio paints everything once, scores the untouched model 1, and trusts no damaged file."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from toy_judges import save_toy_clip, save_toy_dino
@@ -66,6 +68,16 @@ def test_other_prompts_pictures_are_worth_nothing(studio):
     others = studio.score(studio.baseline[1:] + studio.baseline[:1])
     assert others["detail"].mean() == pytest.approx(studio.floor["detail"], abs=0.1)
     assert studio.floor["quality"] == 0
+
+
+def test_variants_that_share_the_seeds_are_scored_as_their_part_of_all(folder):
+    studio = new(folder, seeds=(0, 3), steps=1)
+    whole, parts = studio.scaled(SKIP), [studio.scaled(replace(SKIP, turn=turn)) for turn in (0, 1, 2)]
+    assert [list(part["seed"].unique()) for part in parts] == [[0], [3], [0]]
+    both = pd.concat(parts[:2]).sort_values(["prompt", "seed"], ignore_index=True)
+    pd.testing.assert_frame_equal(both, whole.sort_values(["prompt", "seed"], ignore_index=True), atol=0.02)
+    row = studio.summary(*(replace(SKIP, turn=turn) for turn in (0, 1)))
+    assert row["pictures"] == len(whole) and row["kept"] == pytest.approx(whole["kept"].mean(), abs=0.02)
 
 
 def test_everything_is_painted_once(studio, folder, monkeypatch):

@@ -73,12 +73,12 @@ def test_a_verdict_flips_when_its_data_is_swapped(kept, verdict):
 
 
 @pytest.mark.parametrize(("removed", "words"), [
-    ([1], "the first layer (MM-DiT)"), ([2], "the first 2 layers (MM-DiT)"), ([1, 4], "the first layers (MM-DiT)"),
+    ([1], "its first layer (MM-DiT)"), ([2], "its first 2 layers (MM-DiT)"), ([1, 4], "its first layers (MM-DiT)"),
 ])  # fmt: skip
 def test_it_is_said_how_many_layers_an_end_has_lost(removed, words):
     of = {"strategy": "remove_first", "stack": "mm", "place": "first", "k": removed}
     [found] = find_verdicts(claim(BELOW | {"of": of}), {"toy": Told(remove_first=0.2)})
-    assert found.outcomes[0].words.startswith(f"without {words} keeps ")
+    assert found.outcomes[0].words.startswith(f"the model without {words} keeps ")
 
 
 def test_two_variants_are_compared_picture_by_picture():
@@ -197,7 +197,7 @@ def test_layers_without_a_border_are_not_said_to_form_groups(grouped, contrast, 
     told = SimpleNamespace(stable=[], clustered={"single": SimpleNamespace(grouped=grouped)})
     found = MEASURES["grouped"]({"is": "above", "than": 0}, told, {})
     assert found.verdict == verdict and found.mean == pytest.approx(contrast, abs=0.05)
-    assert ("no border is found" in found.words) is not grouped
+    assert ("finds no border" in found.words) is not grouped
 
 
 def test_what_a_model_has_no_score_for_is_not_measured():

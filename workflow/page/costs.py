@@ -47,7 +47,7 @@ def cost_chapters(folder: Path = RESULTS) -> list[dict]:
             name += ", busy with other work"
         rows = [row | {key: typeset(row[key]) for key in ("what", "note")} for row in cost["rows"]]
         table = table_html(cost_table(rows), f"Medians with their 95 % intervals. {name}.")
-        words = in_words(cost["rows"])
+        words = [typeset(sentence) for sentence in in_words(cost["rows"])]
         chapters.append(
             {"machine": name, "words": words, "charts": cost_charts(points) if points else [], "table": Markup(table)}
         )
@@ -108,12 +108,11 @@ def slope_of(points: pd.DataFrame) -> float:
 def in_words(rows: Sequence[Mapping]) -> list[str]:
     """What the rows say, a sentence each; those that were not measured are left out."""
     found = {row["id"]: row for row in rows}
-    told = [
+    return [
         f"**{heads[goal_met(found[key]) == 'yes']}.** {found[key]['what'].capitalize()}: {in_short(found[key])}."
         for key, heads in HEADS.items()
         if key in found
     ]
-    return [typeset(sentence) for sentence in told]
 
 
 HEADS = {  # of a row's sentence, and if its goal is surely met

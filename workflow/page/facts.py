@@ -354,9 +354,9 @@ def any_order(bands: Rows) -> str:
         for band in sure
     ]
     if others := len(bands) - len(sure):
-        where = "the other band" if others == 1 else "the other bands" if sure else "no band"
+        where = "the other band" if others == 1 else "the other bands"
         told.append(f"In {where} one order is as good as another, as far as these pictures tell." if sure else
-                    f"In {where} does it surely matter which order is drawn.")  # fmt: skip
+                    "In no band does it surely matter which order is drawn.")  # fmt: skip
     return " ".join(told)
 
 
