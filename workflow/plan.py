@@ -6,6 +6,7 @@ python -m workflow.plan --models flux-schnell --seeds 2
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -74,7 +75,7 @@ class Plan:
         for fewer in set(each.values()) - {scored * seeds}:
             others = set().union(*(some for name, some in runs.items() if each[name] == fewer))
             more += (len(others) + 1) * fewer
-        pictures = (len(orders) + 1) * scored * seeds + more
+        pictures = (len(orders) + 1) * scored * seeds + more - self.not_painted(notebooks) * scored
         size = f"{call['width']} × {call['height']} px" if "width" in call else "its own size"
         self.lines.append(
             f"paints     about {pictures:,} pictures: {len(orders)} orders and the untouched model × {scored} "
@@ -95,6 +96,12 @@ class Plan:
                 f"at {SHARE_OF_PEAK:.0%} of the {rate / 1e12:.2f} TFLOP/s that this machine's {device} multiplies "
                 f"{dtype} matrices with just now; without text encoders, VAE and scores)"
             )
+
+    def not_painted(self, notebooks: Sequence[str]) -> int:
+        """How many seeds the variants that share them leave to one another."""
+        seeds = range(self.study.settings.seeds)
+        some = (variant for name in notebooks for variant in self.study.variants_of(self.model, name))
+        return sum(len(seeds) - len(variant.seeds_of(seeds)) for variant in some)
 
     def add_memory(self) -> None:
         """Parameters, and what they, a picture and the recording take, beside what is free."""

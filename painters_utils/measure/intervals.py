@@ -95,8 +95,11 @@ def holm(p: Sequence[float], level: float = 0.05) -> np.ndarray:
 def p_value(mean: float, low: float, high: float, threshold: float = 0.0) -> float:
     """The two-sided p value of a 95 % interval, taken as that of a normal distribution.
 
-    A bootstrap of some thousand draws says nothing of p values as small as many tests together need.
+    A bootstrap of some thousand draws says nothing of p values as small as many tests together need. An interval
+    without width, as of a single picture, says nothing: 1.
     """
+    if not high > low:
+        return 1.0
     return float(2 * norm.sf(2 * norm.ppf(0.975) * abs(mean - threshold) / (high - low)))
 
 

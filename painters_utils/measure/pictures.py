@@ -13,18 +13,24 @@ from painters_utils.models.painting import Picture
 from .world import correlation
 
 
-def change(baseline: Sequence[Picture], variant: Sequence[Picture]) -> np.ndarray:
+def change(
+    baseline: Sequence[Picture], variant: Sequence[Picture], among: Sequence[Picture] | None = None
+) -> np.ndarray:  # fmt: skip
     """How much each picture changed: 0 = the baseline's own picture, 1 = as far from it as another prompt's picture.
 
-    The root mean square difference of a picture to the baseline of the same prompt and seed, divided by the
-    mean of that difference between baselines of different prompts. Shape (pictures,); NaN where a picture is not
-    finite. Raises `InputError` unless both lists hold the same prompts and seeds, of two prompts or more.
+    The root mean square difference of a picture to the baseline of the same prompt and seed, divided by the mean of
+    that difference between baselines of different prompts, those in `among` if given. Shape (pictures,); NaN where a
+    picture is not finite. Raises `InputError` unless both lists hold the same prompts and seeds, and of two prompts or
+    more.
     """
     if [(p.prompt, p.seed) for p in baseline] != [(p.prompt, p.seed) for p in variant]:
         raise InputError("baseline and variant hold other prompts or seeds: paint both with the same ones")
-    before, after = (np.stack([np.asarray(p.image, np.float32) for p in pictures]) for pictures in (baseline, variant))
-    prompts = np.array([p.prompt for p in baseline])
-    apart = distances_between(before)[prompts[:, None] != prompts[None, :]]
+    others = baseline if among is None else among
+    before, after, all_before = (
+        np.stack([np.asarray(p.image, np.float32) for p in some]) for some in (baseline, variant, others)
+    )
+    prompts = np.array([p.prompt for p in others])
+    apart = distances_between(all_before)[prompts[:, None] != prompts[None, :]]
     if not apart.size:
         raise InputError("all pictures show one prompt: two prompts at least are needed to scale a change")
     changed = np.sqrt(np.square(after - before).mean((1, 2, 3))) / apart.mean()

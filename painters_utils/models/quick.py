@@ -80,6 +80,14 @@ def quicken(module: nn.Module) -> nn.Module:
     return module
 
 
+def is_quick(pipe: Any) -> bool:
+    """Whether a pipeline's transformer was quickened, stays on the processor, and has plain weights, none quantised."""
+    parts = pipe.transformer.modules() if isinstance(getattr(pipe, "transformer", None), nn.Module) else ()
+    weights = [part.weight.data for part in parts if isinstance(part, QuickLinear)]
+    stays = pipe.device.type == "cpu" and not getattr(pipe, "_all_hooks", None)  # which move parts to a GPU and back
+    return bool(weights) and stays and all(type(weight) is Tensor for weight in weights)
+
+
 def _quick(given: Tensor) -> bool:
     """Whether what a layer is given can go the quick way: 32 bits on a processor, and nothing is trained."""
     return given.is_cpu and given.dtype == torch.float32 and not torch.is_grad_enabled()

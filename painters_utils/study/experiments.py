@@ -5,7 +5,7 @@ Notebooks, plan, claims, charts and page all read it. A new experiment is a func
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from painters_utils.engine.strategies import TITLES
@@ -126,25 +126,24 @@ def in_sweep(
 ) -> list[Variant]:  # fmt: skip
     """Every strategy of the table on ever larger middles of each stack; a random order in so many `draws` on the half.
 
-    On the half, where strategies are compared, one draw would not do; elsewhere it is one. All draws but the first are
-    painted with one seed each, the seeds in turn: so many orders of all prompts are pictures enough.
+    On the half, where strategies are compared, one draw would not do; elsewhere it is one. Those of a half share the
+    seeds: so many orders of all prompts are pictures enough.
     """
     require_positive("draws", draws)
     chosen = [row.name for row in EXPERIMENTS if row.swept] if strategies is None else strategies
     variants = [variant for strategy in chosen for variant in sweep_variants(model.depths, strategy, shares)]
-    if "random_order" in chosen and draws > 1:
-        found = {str((v.stack, v.order)) for v in variants}
-        bands = {str((v.stack, v.band)) for v in variants}
-        for stack, band in halves(model).items():
-            if str((stack, band)) not in bands:
-                continue  # the half is not among the shares
-            for seed in range(1, draws):
-                about = {"preset": "sweep", "turn": seed}
-                draw = custom_variant(stack, model.depths[stack], "random_order", "", about, band=band, seed=seed)
-                if str((stack, draw.order)) not in found:
-                    found.add(str((stack, draw.order)))
-                    variants.append(draw)
-    return variants
+    half, found = halves(model), []
+    for variant in variants:
+        if variant.strategy != "random_order" or variant.band != half.get(variant.stack):
+            found.append(variant)
+            continue
+        orders = {str(variant.order): variant}
+        for seed in range(1, draws):
+            about = {"preset": variant.preset}
+            draw = custom_variant(variant.stack, variant.depth, "random_order", "", about, band=variant.band, seed=seed)
+            orders.setdefault(str(draw.order), draw)
+        found += [replace(draw, turn=(at, len(orders))) for at, draw in enumerate(orders.values())]
+    return found
 
 
 def halves(model: Model) -> dict[str, list[int]]:

@@ -24,6 +24,7 @@ JUDGED = {"clip": "fit to the prompt", "dino": "look kept"}
 COMPARED = {"coarse": "coarse picture kept", "detail": "fine picture kept"}
 SCORES = CHECKED | JUDGED | COMPARED
 NAMES = {"kept": "score kept", "duplicates": "surplus objects"} | SCORES
+MARGIN = 0.05  # two things that differ by less are called equal
 CATASTROPHIC = 0.5  # a variant that keeps less than half of the way from chance to the full model
 LEAST_REACH = 0.02  # a full model no further above chance has nothing that could be lost
 
@@ -74,7 +75,7 @@ def summarise(table: pd.DataFrame, scaled: pd.DataFrame, full: pd.DataFrame, nam
 
     A prompt and seed that stand in several rows, as of the draws of a random order, are averaged first: another draw is
     no further picture of chance. {"kept": mean, "kept low": …, "kept high": …, "adherence": …, …, "change": …,
-    "pictures": how many prompts and seeds, "orders": rows of each, "not finite": rows}; where the scorer counts them
+    "pictures": how many prompts and seeds, "not finite": rows}; where the scorer counts them
     also "duplicates", the surplus over the untouched model's, and "distance" and "distance untouched", the kernel
     distances of the variant's and of the untouched model's pictures to rendered ones.
     """
@@ -85,9 +86,10 @@ def summarise(table: pd.DataFrame, scaled: pd.DataFrame, full: pd.DataFrame, nam
         ends = interval(values, told.index.get_level_values("prompt"))
         row |= {name + end: value for end, value in zip(("", " low", " high"), ends, strict=True)}
     if "duplicates" in table:
-        row["duplicates"] = float(table["duplicates"].mean() - full["duplicates"].mean())
-        row["distance"], row["distance untouched"] = (float(one["distance"].mean()) for one in (table, full))
-    return row | {"pictures": len(told), "orders": len(table) // len(told), "not finite": int((~table["finite"]).sum())}
+        own = beside(table, full)
+        row["duplicates"] = float(table["duplicates"].mean() - own["duplicates"].mean())
+        row["distance"], row["distance untouched"] = (float(one["distance"].mean()) for one in (table, own))
+    return row | {"pictures": len(told), "not finite": int((~table["finite"]).sum())}
 
 
 def without_broken(table: pd.DataFrame) -> pd.DataFrame:

@@ -96,20 +96,15 @@ class Studio:
         return [picture for picture in pictures if picture.prompt in self.shown]
 
     def _painted(self, variant: Variant | None) -> list[Picture]:
-        """The pictures of all prompts and seeds."""
+        """The pictures of all prompts, with the variant's seeds."""
 
         def compute() -> list[Picture]:
             desc, batch = variant.name if variant else "baseline", self.model.loading.batch or 1
+            seeds = variant.seeds_of(self.seeds) if variant else self.seeds
             with self.order(variant):
-                return paint(self.pipe, self.prompts, self.seeds_of(variant), batch=batch, desc=desc, **self.model.call)
+                return paint(self.pipe, self.prompts, seeds, batch=batch, desc=desc, **self.model.call)
 
         return self.store.pictures([self._paints, variant and variant.run], compute)
-
-    def seeds_of(self, variant: Variant | None) -> list[int]:
-        """The seeds that a variant is painted with: all, or one if they take turns."""
-        if variant is None or variant.turn is None:
-            return list(self.seeds)
-        return [self.seeds[variant.turn % len(self.seeds)]]
 
     def order(self, variant: Variant | None) -> AbstractContextManager:
         """Let the loaded model run as a variant says, as long as the context is open."""
@@ -165,9 +160,14 @@ class Studio:
 
     def scores(self, variant: Variant) -> pd.DataFrame:
         """A row for each picture: prompt, seed, its scores, change, finite; not scaled: see `summary`."""
-        seeds = self.seeds_of(variant)
-        before = [picture for picture in self.baseline if picture.seed in seeds]
-        return self._kept("scores", variant, lambda: self.score(self._painted(variant), before))
+
+        def compute() -> pd.DataFrame:
+            seeds = variant.seeds_of(self.seeds)
+            # The baseline itself, not a list that is equal: the scorer has looked at it already.
+            before = [picture for picture in self.baseline if picture.seed in seeds] if variant.turn else None
+            return self.score(self._painted(variant), before)
+
+        return self._kept("scores", variant, compute)
 
     @cached_property
     def full(self) -> pd.DataFrame:
@@ -203,7 +203,7 @@ class Studio:
         Several variants, such as the draws of a random order, are averaged picture by picture.
         """
         table, scaled = (pd.concat([of(variant) for variant in variants]) for of in (self.scores, self.scaled))
-        return summarise(table, scaled, self.full, self.score_names)
+        return summarise(table, scaled, self.full, self.score_names) | {"orders": len(variants)}
 
     def table(self, variants: Sequence[Variant], desc: str = "variants") -> pd.DataFrame:
         """`summary` of every variant, a row each: name, stack, strategy, preset, place, share, words, slip, scores."""
@@ -219,7 +219,8 @@ class Studio:
         table = pd.DataFrame([(a.prompt, a.seed, a.finite) for a in after], columns=["prompt", "seed", "finite"])
         kept = [frequencies_kept(b.image, a.image) for b, a in zip(before, after, strict=True)]
         table[["coarse", "detail"]] = kept
-        table["change"] = change(before, after) if len(self.prompts) > 1 else float("nan")  # nothing to scale by
+        alone = len(self.prompts) < 2  # with nothing to scale a change by
+        table["change"] = float("nan") if alone else change(before, after, self.baseline)
         return without_broken(pd.concat([table, self.scorer.score(list(table["prompt"]), after, before)], axis=1))
 
     # -- what it all depends on -------------------------------------------------------------------------------

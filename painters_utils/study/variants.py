@@ -42,7 +42,7 @@ class Variant:
     combine: str = "mean"
     affected: str = "both"
     steps: list[int] | None = None
-    turn: int | None = None  # which of a study's seeds it is painted with, if only one: they take turns
+    turn: tuple[int, int] | None = None  # which of how many variants that share a study's seeds; None: it has all
 
     @property
     def share(self) -> float:
@@ -59,6 +59,13 @@ class Variant:
     def run(self) -> dict[str, Any]:
         """All that its pictures depend on beside the model: what it is called and why it is run change nothing."""
         return {name: getattr(self, name) for name in ("stack", "order", "combine", "affected", "steps", "turn")}
+
+    def seeds_of(self, seeds: Sequence[int]) -> list[int]:
+        """Those of a study's seeds that it is painted with: all, or what is its turn, one at least."""
+        if self.turn is None:
+            return list(seeds)
+        which, many = self.turn
+        return list(seeds[which::many]) or [seeds[which % len(seeds)]]
 
 
 def custom_variant(

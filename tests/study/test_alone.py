@@ -134,4 +134,6 @@ def test_a_pair_is_as_sure_as_the_less_sure_of_its_two_corrected_for_all_pairs()
         return [pair["sure"] for pair in with_surety({"stack": list(pairs)})["stack"]]
 
     assert are(pair) == [True] and are(pair, pair) == [False, False], "5 % each are too many together"
+    one = {"mean": 0.3, "low": 0.3, "high": 0.3}
+    assert are({"own": [one, sure]}) == [False], "a single picture says nothing"
     assert are({"own": [sure, sure]}, pair) == [True, True] and are({"own": [sure, against]}) == [False]

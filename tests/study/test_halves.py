@@ -8,6 +8,7 @@ from painters_utils.models.model import Model
 from painters_utils.study.experiments import experiment, halves
 from painters_utils.study.halves import compare_strategies, on_halves
 
+MINI = Model.named("sd3-mini")
 PROMPTS = [f"prompt {number}" for number in range(12)]
 
 
@@ -61,3 +62,15 @@ def test_all_strategies_change_the_same_layers_of_a_half(name, bands):
         draws = [variant for variant in own if variant.strategy == "random_order"]
         assert len({str(variant.order) for variant in draws}) == len(draws) == 10
         assert len(own) == 15, "five other strategies, once each"
+        assert [draw.turn for draw in draws] == [(at, 10) for at in range(10)]
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3, 4, 10, 20])
+def test_draws_that_share_the_seeds_count_about_alike(seeds):
+    """Each draw has a seed and each seed a draw; none counts for more than twice as much as another."""
+    draws = [draw.seeds_of(range(seeds)) for draw in on_halves(MINI, experiment("sweep").variants(MINI, {}))
+             if draw.strategy == "random_order"]  # fmt: skip
+    of_seed = {seed: sum(seed in own for own in draws) for seed in range(seeds)}
+    assert min(of_seed.values()) >= 1 and min(map(len, draws)) >= 1
+    weights = [sum(1 / of_seed[seed] for seed in own) for own in draws]
+    assert max(weights) <= 2 * min(weights)

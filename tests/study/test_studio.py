@@ -14,6 +14,7 @@ from miniworld.checker import features
 from miniworld.scores import kernel_distance, rendered_features
 from painters_utils import Model, Studio, Variant, custom_variant
 from painters_utils.errors import InputError
+from painters_utils.measure import world
 from painters_utils.measure.world import CheckerScorer
 from painters_utils.paths import CONFIG, DATA, ROOT
 from painters_utils.show.chapter import how_scored
@@ -72,12 +73,24 @@ def test_other_prompts_pictures_are_worth_nothing(studio):
 
 def test_variants_that_share_the_seeds_are_scored_as_their_part_of_all(folder):
     studio = new(folder, seeds=(0, 3), steps=1)
-    whole, parts = studio.scaled(SKIP), [studio.scaled(replace(SKIP, turn=turn)) for turn in (0, 1, 2)]
+    whole = studio.scaled(SKIP)
+    parts = [studio.scaled(replace(SKIP, turn=(turn, 3))) for turn in range(3)]
     assert [list(part["seed"].unique()) for part in parts] == [[0], [3], [0]]
     both = pd.concat(parts[:2]).sort_values(["prompt", "seed"], ignore_index=True)
     pd.testing.assert_frame_equal(both, whole.sort_values(["prompt", "seed"], ignore_index=True), atol=0.02)
-    row = studio.summary(*(replace(SKIP, turn=turn) for turn in (0, 1)))
-    assert row["pictures"] == len(whole) and row["kept"] == pytest.approx(whole["kept"].mean(), abs=0.02)
+    row, own = studio.summary(*(replace(SKIP, turn=(turn, 2)) for turn in (0, 1))), studio.summary(SKIP)
+    assert (row["pictures"], row["orders"]) == (len(whole), 2) and own["orders"] == 1
+    for score in ("kept", "change", "duplicates"):
+        assert row[score] == pytest.approx(own[score], abs=0.02), score
+
+
+def test_the_untouched_pictures_are_looked_at_once(folder, monkeypatch):
+    looked, read = [], world.read
+    monkeypatch.setattr(world, "read", lambda pictures: looked.append(len(pictures)) or read(pictures))
+    studio = new(folder, seeds=(5, 6), steps=1)
+    for band in ([2, 3], [4, 5]):
+        studio.scores(custom_variant(STACK, 24, "skip", band=band))
+    assert looked == [len(PROMPTS) * 2]
 
 
 def test_everything_is_painted_once(studio, folder, monkeypatch):

@@ -408,6 +408,14 @@ def test_bands_in_random_orders_are_told_apart_only_where_luck_is_ruled_out():
     assert told.endswith("In the other band one order is as good as another, as far as these pictures tell.")
 
 
+def test_one_layer_beside_ways_that_keep_less_or_no_more():
+    of = {"kept": {"skip": ends(0.4), "middle_repeat": ends(0.3), "parallel": ends(0.2), "reverse": ends(0.31)}}
+    of["ahead"] = {"skip": {"middle_repeat": ends(0.1)}, "middle_repeat": {"parallel": ends(0.1)}}
+    of["ahead"]["reverse"] = {"middle_repeat": ends(0.01)}
+    less, alike = facts.no_less(of, "middle_repeat")
+    assert less == ["in parallel (20\N{NO-BREAK SPACE}%)"] and alike == ["reversed (31\N{NO-BREAK SPACE}%)"]
+
+
 def test_a_difference_within_the_margin_is_neither_better_nor_worse():
     rows = [{"strategy": "middle_repeat", "damping": 4, "beside the skip": dict(zip(("low", "high"), of, strict=True))}
             for of in ((0.1, 0.2), (-0.049, -0.01), (-0.2, -0.1), (-0.1, 0.1), (0.01, 0.08))]  # fmt: skip
@@ -606,9 +614,11 @@ def test_what_searches_have_found_is_told_with_its_interval(tmp_path, monkeypatc
     worth = section(page, "worth")
     assert "with a correlation of 0.60 (0.56 – 0.64), the denoising loss with one of −1.00 (−1.04 –" in worth
     assert "2 of FLUX mini’s 10 layers can be left out together: on 189 pictures" in worth
-    row = {"layers": 10, "gone": 2, "kept": ends(0.9), "layout": 0.9}
+    row = {"layers": 10, "gone": 2, "kept": ends(0.9)}
     thinned = facts.thinned(study.models, lambda *about: planted(*about)[0])
-    assert thinned == {"rows": [row], "wanted": 0.98, "goal": "missed"}
+    assert thinned == {"rows": [row], "wanted": 0.98, "open": False}
+    assert facts.ranked_otherwise(planted("worth", study.models[0])[0], [0, 2])
+    assert not facts.ranked_otherwise(planted("worth", study.models[0])[0], [1, 0])
     assert "velocity error, second step 0.60 (0.56 – 0.64) 0.90 (0.86 – 0.94) 10 %" in worth
     assert "Within the MM-DiT stack the velocity error has 0.80 (0.76 – 0.84), and noise allows about 0.90" in worth
     assert "within the single stack it has 0.10 (0.06 – 0.14), and noise allows about" in worth
@@ -619,9 +629,7 @@ def test_what_searches_have_found_is_told_with_its_interval(tmp_path, monkeypatc
     assert "vectors that are off by 50 % at the first step (squared error), and by 20 % with" in drift
     assert "None of them surely lowers the denoising loss" in drift
     lora = section(page, "lora")
-    assert (
-        "every adapter with about 31,000 parameters" in lora and "what 27 pictures lose without it; the 99 of" in lora
-    )
+    assert "An adapter has about 31,000 parameters." in lora and "what 27 pictures lose without it; the 99 of" in lora
     assert "learn 10 points more (6 to 14) than all 19 do" in lora and "these choices do not decide" in lora
 
 

@@ -17,12 +17,11 @@ import yaml
 from painters_utils.errors import unknown
 from painters_utils.measure.intervals import Interval, holm, in_digits, p_value
 from painters_utils.paths import DATA
-from painters_utils.study.scores import CATASTROPHIC, NAMES
+from painters_utils.study.scores import CATASTROPHIC, MARGIN, NAMES
 
 HOLDS, PART, FAILS, SAME = "holds", "holds in part", "not reproduced", "no difference"
 OPEN, UNMEASURED = "undecided", "not measured"
 KINDS = (HOLDS, PART, FAILS, SAME, OPEN, UNMEASURED)
-MARGIN = 0.05  # two things that differ by less are called equal
 # The lists of tests that a claim can have, and the preset of bands that their verdicts are about.
 PRESETS = {"tests": "matched", "both": "both", "article": "article", "matched": "matched"}
 

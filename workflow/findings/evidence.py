@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from painters_utils.engine.bands import Bands, Stability, find_bands, how_grouped, stability
+from painters_utils.engine.describe import short
 from painters_utils.engine.strategies import TITLES
 from painters_utils.errors import InputError, unknown
 from painters_utils.measure.intervals import (
@@ -216,8 +217,8 @@ def name_of(of: Mapping, variants: Sequence[Variant] = ()) -> str:
     stack, band, place, role = (of.get(key) for key in ("stack", "band", "place", "role"))
     where = ["MM-DiT" if stack == "mm" else stack, band and "–".join(map(str, dict.fromkeys(band)))]
     where += [None if place in ("any", "first", "last") else place, role and f"layers for {called(role)}"]
-    where += dict.fromkeys(variant.slip for variant in variants)
-    inside = ", ".join(part for part in where if part)
+    slips = "; ".join(slip_of(variant, alone=len(variants) == 1) for variant in variants if variant.slip)
+    inside = ", ".join(part for part in (*where, slips) if part)
     title = TITLES[of["strategy"]]
     if title.startswith("without "):  # first or last; a variant's own name ends in how many, if that is not one
         counts = {variant.name.removeprefix(title).strip() or "1" for variant in variants}
@@ -225,6 +226,12 @@ def name_of(of: Mapping, variants: Sequence[Variant] = ()) -> str:
         title = title.replace("without", "the model without its")
         title += {"1": " layer", "": " layers"}.get(many, f" {many} layers")
     return title + (f" ({inside})" if inside else "")
+
+
+def slip_of(variant: Variant, alone: bool) -> str:
+    """A variant's slip; where it stands beside others, behind its layers: "MM-DiT 10–13: layers 14–21 were dropped"."""
+    layers = variant.name.removeprefix(TITLES[variant.strategy]).strip()
+    return variant.slip if alone else f"{short(variant.stack)} {layers}: {variant.slip}"
 
 
 def told_threshold(score: str, number: float) -> str:

@@ -22,9 +22,9 @@ from painters_utils.show.drawings import order_svg, stacks_svg
 from painters_utils.show.figures import FigureFile
 from painters_utils.study import experiments
 from painters_utils.study.numbers import read_json, read_numbers, read_search
-from painters_utils.study.scores import CATASTROPHIC
+from painters_utils.study.scores import CATASTROPHIC, MARGIN
 from workflow.config import Study
-from workflow.findings.claims import FAILS, HOLDS, MARGIN, OPEN, PART, SAME, UNMEASURED, in_points, load_claims
+from workflow.findings.claims import FAILS, HOLDS, OPEN, PART, SAME, UNMEASURED, in_points, load_claims
 from workflow.findings.grid import SIGNS
 from workflow.notebooks import saves_numbers
 

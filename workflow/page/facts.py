@@ -12,8 +12,7 @@ from painters_utils.engine.describe import short
 from painters_utils.measure import intervals
 from painters_utils.models.model import Model
 from painters_utils.study.experiments import experiment
-from painters_utils.study.scores import NAMES, verdict
-from workflow.findings.claims import MARGIN
+from painters_utils.study.scores import MARGIN, NAMES, verdict
 
 Numbers = Mapping[str, Mapping[str, Mapping]]
 Rows = Sequence[Mapping]
@@ -102,6 +101,14 @@ def without_half(numbers: Numbers, models: Sequence[Model]) -> list[str]:
 def surely_least(of: Mapping, way: str) -> bool:
     """Whether surely less is kept under this way than under any other."""
     return all(lead(of, other, way)["low"] > 0 for other in of["kept"] if other != way)
+
+
+def no_less(of: Mapping, way_: str) -> tuple[list[str], list[str]]:
+    """The ways under which surely less is kept than under this one, and those that cannot be told from it, in words."""
+    ahead = {other: lead(of, other, way_) for other in of["kept"] if other != way_}
+    told = {other: f"{way(other)} ({typeset(intervals.percent(of['kept'][other]['mean']))})" for other in ahead}
+    less = [told[other] for other, by in ahead.items() if by["high"] < 0]
+    return less, [told[other] for other, by in ahead.items() if by["low"] <= 0 <= by["high"]]
 
 
 def cards(numbers: Numbers, model: Model, strips: Sequence[Mapping]) -> dict[str, Any]:
@@ -264,7 +271,7 @@ def apart(roles: Mapping[str, Rows]) -> dict | None:
     stack, `of` how many, whether it is `sure` after the correction for them, and for each {"score", "layer", "other",
     "own"}; None if that is not even likely of one pair."""
     pairs = [{"stack": stack} | dict(pair) for stack, some in roles.items() for pair in some]
-    surest = max(pairs, key=lambda pair: min(own["low"] for own in pair["own"]), default=None)
+    surest = max(pairs, key=lambda pair: (pair["sure"], min(own["low"] for own in pair["own"])), default=None)
     if surest is None or min(own["low"] for own in surest["own"]) <= 0:
         return None
     told = zip(surest["scores"], surest["layers"], reversed(surest["layers"]), surest["own"], strict=True)
@@ -292,16 +299,14 @@ def without(rows: Rows) -> list[list]:
 
 
 def thinned(models: Sequence[Model], searched: Callable[[str, Model], Mapping]) -> dict | None:
-    """Of the models' searches for fewer layers: of each {"gone", "layers", "kept", "layout"}, the share of the score
-    that was wanted, and whether it is surely kept in all, "met", or in none, "missed", or else "open"."""
+    """Of the models' searches for fewer layers: of each {"gone", "layers", "kept"}, the share of the score that was
+    wanted, and whether it is of none sure whether that is kept."""
     thin = [(of, of["judged"][0]) for model in models if (of := searched("fewer", model))]
     if not thin:
         return None
-    rows = [{"gone": row["left out"], "layers": of["layers"], "kept": row["kept"], "layout": row["layout"]["mean"]}
-            for of, row in thin]  # fmt: skip
-    met = all(row["kept"]["low"] > of["wanted"] for of, row in thin)
-    missed = all(row["kept"]["high"] < of["wanted"] for of, row in thin)
-    return {"rows": rows, "wanted": thin[0][0]["wanted"], "goal": "met" if met else "missed" if missed else "open"}
+    rows = [{"gone": row["left out"], "layers": of["layers"], "kept": row["kept"]} for of, row in thin]
+    unsure = all(row["kept"]["low"] <= of["wanted"] <= row["kept"]["high"] for of, row in thin)
+    return {"rows": rows, "wanted": thin[0][0]["wanted"], "open": unsure}
 
 
 def damped(finds: Sequence[Mapping]) -> dict[str, int] | None:
@@ -344,13 +349,26 @@ def above(rows: Sequence[Mapping], name: str) -> dict[str, Any]:
     return {"names": [row["name"] for row in higher], "overlap": overlap}
 
 
+def rarely(share: float) -> str:
+    """A small share, of a thousand cases: "2 %", "less than 1 %"."""
+    return "less than 1 %" if share < 0.005 else intervals.percent(share)
+
+
+def ranked_otherwise(worth: Mapping, blocks: Sequence[int]) -> bool:
+    """Whether the search for layers' worth finds other layers of a model's first stack worth most than these."""
+    columns = worth["layers"]["columns"]
+    layers = [dict(zip(columns, row, strict=True)) for row in worth["layers"]["data"]]
+    own = sorted((row for row in layers if row["stack"] == layers[0]["stack"]), key=lambda row: -row["score lost"])
+    return {row["layer"] for row in own[: len(blocks)]} != set(blocks)
+
+
 def any_order(bands: Rows) -> str:
     """Whether it matters in which random order a band runs: the bands of 08_random_order, its draws compared."""
     sure = [band for band in bands if band["sure"]]
     told = [
         f"In the {short(band['stack'])} stack’s {band['place']} band it matters which order is drawn: the worst of "
         f"{band['draws']} keeps {intervals.percent(band['worst'])}, the best {intervals.percent(band['best'])}, and "
-        f"luck alone sets them so far apart in {intervals.percent(band['luck'])} of cases."
+        f"luck alone sets them so far apart in {rarely(band['luck'])} of cases."
         for band in sure
     ]
     if others := len(bands) - len(sure):
