@@ -7,7 +7,7 @@ from math import isnan
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 Interval = tuple[float, float, float]  # mean, low, high
 
@@ -100,7 +100,7 @@ def p_value(mean: float, low: float, high: float, threshold: float = 0.0) -> flo
     """
     if not high > low:
         return 1.0
-    return float(2 * norm.sf(2 * norm.ppf(0.975) * abs(mean - threshold) / (high - low)))
+    return float(2 * ndtr(-2 * ndtri(0.975) * abs(mean - threshold) / (high - low)))
 
 
 def with_interval(mean: float, low: float, high: float) -> str:

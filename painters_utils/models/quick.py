@@ -83,9 +83,9 @@ def quicken(module: nn.Module) -> nn.Module:
 def is_quick(pipe: Any) -> bool:
     """Whether a pipeline's transformer was quickened, stays on the processor, and has plain weights, none quantised."""
     parts = pipe.transformer.modules() if isinstance(getattr(pipe, "transformer", None), nn.Module) else ()
-    weights = [part.weight.data for part in parts if isinstance(part, QuickLinear)]
+    weights = [part.weight for part in parts if isinstance(part, QuickLinear)]
     stays = pipe.device.type == "cpu" and not getattr(pipe, "_all_hooks", None)  # which move parts to a GPU and back
-    return bool(weights) and stays and all(type(weight) is Tensor for weight in weights)
+    return bool(weights) and stays and all(type(weight) is nn.Parameter for weight in weights)
 
 
 def _quick(given: Tensor) -> bool:

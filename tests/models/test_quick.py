@@ -11,7 +11,7 @@ from torch import nn
 
 from painters_utils import load_pipeline, paint
 from painters_utils.models.model import Model
-from painters_utils.models.quick import QuickLinear, QuickUpsample, quicken
+from painters_utils.models.quick import QuickLinear, QuickUpsample, is_quick, quicken
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="PyTorch has no oneDNN here")
 PROMPTS = ["a green balloon on a gray background", "a red dog and a yellow cat on a blue background"]
@@ -64,3 +64,19 @@ def test_a_picture_is_doubled_as_it_was():
         torch.testing.assert_close(quick(x), plain(x))
         assert torch.equal(quick[0](x, output_size=(9, 13)), plain(x, output_size=(9, 13)))
         assert torch.equal(quick.double()(x.double()), plain.double()(x.double()))
+
+
+def test_versions_are_counted_of_what_is_moved_quantised_or_plain():
+    pipe = load_pipeline("sd3-mini", device="cpu")
+    assert is_quick(pipe)
+    pipe._all_hooks = ["moves the transformer to the GPU and back"]
+    assert not is_quick(pipe)
+    pipe._all_hooks = []
+    last = pipe.transformer.proj_out
+    last.weight = nn.Parameter(last.weight.data.as_subclass(Quantised))
+    assert not is_quick(pipe)
+    assert not is_quick(DiffusionPipeline.from_pretrained(Model.named("sd3-mini").folder))
+
+
+class Quantised(torch.Tensor):
+    """Weights of a class of their own, as torchao has them."""

@@ -29,7 +29,16 @@ from workflow.findings.claims import (
     verdict_counts,
     verdict_table,
 )
-from workflow.findings.evidence import MEASURES, Evidence, ahead_of_ends, apart, evidence_of, find_verdicts, row_of
+from workflow.findings.evidence import (
+    MEASURES,
+    Evidence,
+    ahead_of_ends,
+    apart,
+    evidence_of,
+    find_verdicts,
+    name_of,
+    row_of,
+)
 
 PROMPTS = [f"prompt {number}" for number in range(24)]
 
@@ -79,6 +88,15 @@ def test_it_is_said_how_many_layers_an_end_has_lost(removed, words):
     of = {"strategy": "remove_first", "stack": "mm", "place": "first", "k": removed}
     [found] = find_verdicts(claim(BELOW | {"of": of}), {"toy": Told(remove_first=0.2)})
     assert found.outcomes[0].words.startswith(f"the model without {words} keeps ")
+
+
+def test_what_the_author_ran_beside_what_he_wrote_is_named_with_its_layers():
+    of = {"strategy": "parallel", "stack": "mm"}
+    slipped, other = (custom_variant("transformer_blocks", 24, "parallel", band=band, about=about) for band, about in (
+        ([10, 13], {"slip": "14–21 were dropped"}), ([18, 21], {})))  # fmt: skip
+    assert name_of(of, [slipped]) == "parallel (MM-DiT, 14–21 were dropped)"
+    assert name_of(of, [slipped, other]) == "parallel (MM-DiT, MM-DiT 10–13: 14–21 were dropped)"
+    assert name_of(of, [other]) == "parallel (MM-DiT)"
 
 
 def test_two_variants_are_compared_picture_by_picture():
