@@ -111,7 +111,7 @@ def show(figure: Figure | Drawing, name: str, caption: str, alt: str, out: str |
 
 def smallest_webp(picture: Image.Image) -> bytes:
     """The picture as WebP: lossy, or in steps of 8 of 255 without loss, whichever is smaller; for charts the latter."""
-    kinds: list[tuple[Image.Image, dict[str, Any]]] = [(picture, {"quality": 24})]
+    kinds: list[tuple[Image.Image, dict[str, Any]]] = [(picture, {"quality": 23})]
     if picture.getcolors(CHARTS):
         flat = picture.point([round(value / 255 * 31) * 255 // 31 for value in range(256)] * 3)
         kinds.append((flat, {"lossless": True}))
