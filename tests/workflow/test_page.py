@@ -617,8 +617,8 @@ def test_what_searches_have_found_is_told_with_its_interval(tmp_path, monkeypatc
     row = {"layers": 10, "gone": 2, "kept": ends(0.9)}
     thinned = facts.thinned(study.models, lambda *about: planted(*about)[0])
     assert thinned == {"rows": [row], "wanted": 0.98, "open": False}
-    assert facts.ranked_otherwise(planted("worth", study.models[0])[0], [0, 2])
-    assert not facts.ranked_otherwise(planted("worth", study.models[0])[0], [1, 0])
+    found, stack = planted("worth", study.models[0])[0], next(iter(study.models[0].depths))
+    assert facts.ranked_otherwise(found, stack, [0, 2]) and not facts.ranked_otherwise(found, stack, [1, 0])
     assert "velocity error, second step 0.60 (0.56 – 0.64) 0.90 (0.86 – 0.94) 10 %" in worth
     assert "Within the MM-DiT stack the velocity error has 0.80 (0.76 – 0.84), and noise allows about 0.90" in worth
     assert "within the single stack it has 0.10 (0.06 – 0.14), and noise allows about" in worth

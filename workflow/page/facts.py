@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
+import pandas as pd
+
 from painters_utils.engine.describe import short
 from painters_utils.measure import intervals
 from painters_utils.models.model import Model
@@ -316,10 +318,10 @@ def damped(finds: Sequence[Mapping]) -> dict[str, int] | None:
               if row["strategy"] == "middle_repeat" and row["damping"] == 4]  # fmt: skip
     if not beside:
         return None
-    same = [of for of in beside if -MARGIN < of["low"] and of["high"] < MARGIN]
-    sure = [of for of in beside if of not in same]
-    better, worse = sum(of["low"] > 0 for of in sure), sum(of["high"] < 0 for of in sure)
-    return {"stacks": len(beside), "better": better, "worse": worse, "same": len(same)}
+    better = sum(of["low"] > 0 and of["high"] >= MARGIN for of in beside)
+    worse = sum(of["high"] < 0 and of["low"] <= -MARGIN for of in beside)
+    same = sum(-MARGIN < of["low"] and of["high"] < MARGIN for of in beside)
+    return {"stacks": len(beside), "better": better, "worse": worse, "same": same}
 
 
 def measures(told: Sequence[Mapping], painting: int) -> list[dict]:
@@ -354,12 +356,11 @@ def rarely(share: float) -> str:
     return "less than 1 %" if share < 0.005 else intervals.percent(share)
 
 
-def ranked_otherwise(worth: Mapping, blocks: Sequence[int]) -> bool:
-    """Whether the search for layers' worth finds other layers of a model's first stack worth most than these."""
-    columns = worth["layers"]["columns"]
-    layers = [dict(zip(columns, row, strict=True)) for row in worth["layers"]["data"]]
-    own = sorted((row for row in layers if row["stack"] == layers[0]["stack"]), key=lambda row: -row["score lost"])
-    return {row["layer"] for row in own[: len(blocks)]} != set(blocks)
+def ranked_otherwise(worth: Mapping, stack: str, blocks: Sequence[int]) -> bool:
+    """Whether the search for layers' worth finds other layers of a stack worth most than these."""
+    layers = pd.DataFrame(**worth["layers"])
+    most = layers[layers["stack"] == stack].nlargest(len(blocks), "score lost")
+    return set(most["layer"]) != set(blocks)
 
 
 def any_order(bands: Rows) -> str:
